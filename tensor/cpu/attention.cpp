@@ -1,0 +1,398 @@
+// Causal attention in tiles (Rabe and Staats 2021; Dao et al. 2022, "FlashAttention"): a block of queries meets one
+// tile of keys after another and keeps a running softmax, so the T x T matrix of scores is never in memory. The
+// backward computes the probabilities again from the logsumexp.
+//
+// Inside, everything is transposed: a score tile has a row for each key and a column for each query. The lanes of a
+// vector are then different queries, so maxima and sums need no step across lanes, K and V are read as they lie, and
+// no head width is special.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // exp in f64 fills its result lane by lane
+#include <type_traits>
+
+#include "tensor/cpu/declarations.h"
+#include "tensor/storage.h"
+
+namespace switchyard::cpu::SWITCHYARD_ISA {
+namespace {
+
+constexpr int64_t tile = 64;           // queries in a block, and keys in a tile away from the diagonal
+constexpr int64_t diagonal_tile = 16;  // keys in a tile on it, where half a tile would be masked
+
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// A matrix that is only read by element: (r, i) is at data[r * row + i * inner].
+template <class T>
+struct Left {
+  const T* data;
+  int64_t row, inner;
+};
+
+// R rows x V vectors of C += A B, in registers all the while.
+template <int R, int V, class T>
+[[gnu::always_inline]] inline void product_block(int64_t inner, Left<T> a, const T* b, int64_t b_row, bool accumulate,
+                                                 T* c, int64_t c_row) {
+  Vec<T> sum[R][V];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) sum[r][v] = accumulate ? load(c + r * c_row + v * lanes<T>) : Vec<T>{};
+  for (int64_t i = 0; i < inner; ++i) {
+    Vec<T> right[V];
+    for (int v = 0; v < V; ++v) right[v] = load(b + i * b_row + v * lanes<T>);
+    for (int r = 0; r < R; ++r) {
+      const Vec<T> left = splat(a.data[r * a.row + i * a.inner]);
+      for (int v = 0; v < V; ++v) sum[r][v] += left * right[v];
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) store<T>(c + r * c_row + v * lanes<T>, sum[r][v]);
+}
+
+template <int V, class T>
+void product_panel(int64_t rows, int64_t inner, Left<T> a, const T* b, int64_t b_row, bool accumulate, T* c,
+                   int64_t c_row) {
+  constexpr int R = V == 1 ? 8 : 4;
+  int64_t r = 0;
+  for (; r + R <= rows; r += R, a.data += R * a.row)
+    product_block<R, V>(inner, a, b, b_row, accumulate, c + r * c_row, c_row);
+  for (; r < rows; ++r, a.data += a.row) product_block<1, V>(inner, a, b, b_row, accumulate, c + r * c_row, c_row);
+}
+
+// C = A B, or C += A B. cols is a multiple of the lanes.
+template <class T>
+void product(int64_t rows, int64_t cols, int64_t inner, Left<T> a, const T* b, int64_t b_row, bool accumulate, T* c,
+             int64_t c_row) {
+  constexpr int V = vector_bytes == 64 ? 4 : 2;
+  int64_t n = 0;
+  for (; n + V * lanes<T> <= cols; n += V * lanes<T>)
+    product_panel<V>(rows, inner, a, b + n, b_row, accumulate, c + n, c_row);
+  const int64_t rest = (cols - n) / lanes<T>;
+  if (V > 3 && rest == 3) product_panel<3>(rows, inner, a, b + n, b_row, accumulate, c + n, c_row);
+  if (V > 2 && rest == 2) product_panel<2>(rows, inner, a, b + n, b_row, accumulate, c + n, c_row);
+  if (rest == 1) product_panel<1>(rows, inner, a, b + n, b_row, accumulate, c + n, c_row);
+}
+
+// Transposes a square of as many vectors as each has lanes: quarters off the diagonal change places, first those of the
+// whole, then those of each quarter, and so on.
+template <int half, class T>
+[[gnu::always_inline]] inline void swap_quarters(Vec<T>* v) {
+  constexpr int L = lanes<T>;
+  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Int __attribute__((vector_size(vector_bytes)));
+  Int upper{}, lower{};
+#pragma GCC unroll 16
+  for (int i = 0; i < L; ++i) upper[i] = i & half ? L + i - half : i, lower[i] = i & half ? L + i : i + half;
+#pragma GCC unroll 16
+  for (int r = 0; r < L; ++r)
+    if (!(r & half)) {
+      const Vec<T> a = v[r], b = v[r + half];
+      v[r] = __builtin_shuffle(a, b, upper), v[r + half] = __builtin_shuffle(a, b, lower);
+    }
+  if constexpr (half > 1) swap_quarters<half / 2, T>(v);
+}
+
+// out = factor * x^T, such a square; of x only the first `rows` rows are read, and the others are zero.
+template <class T>
+void transpose_square(int64_t rows, const T* x, int64_t x_row, T factor, T* out, int64_t out_row) {
+  Vec<T> v[lanes<T>];
+#pragma GCC unroll 16
+  for (int r = 0; r < lanes<T>; ++r) v[r] = r < rows ? load(x + r * x_row) * factor : Vec<T>{};
+  swap_quarters<lanes<T> / 2, T>(v);
+#pragma GCC unroll 16
+  for (int r = 0; r < lanes<T>; ++r) store<T>(out + r * out_row, v[r]);
+}
+
+// out = factor * x^T, where x is rows x cols; out's rows are zero from `rows` to `padded`.
+template <class T>
+void transpose(int64_t rows, int64_t padded, int64_t cols, const T* x, int64_t x_row, T factor, T* out,
+               int64_t out_row) {
+  const int64_t whole = cols / lanes<T> * lanes<T>;
+  int64_t i = 0;
+  for (; i + lanes<T> <= padded; i += lanes<T>) {
+    for (int64_t j = 0; j < whole; j += lanes<T>)
+      transpose_square(rows - i, x + i * x_row + j, x_row, factor, out + j * out_row + i, out_row);
+    for (int64_t j = whole; j < cols; ++j)
+      for (int64_t r = i; r < i + lanes<T>; ++r) out[j * out_row + r] = r < rows ? factor * x[r * x_row + j] : 0;
+  }
+  for (; i < padded; ++i)
+    for (int64_t j = 0; j < cols; ++j) out[j * out_row + i] = factor * x[i * x_row + j];
+}
+
+// Columns 0 .. n-1 of a row become -inf: these queries come before the key.
+template <class T>
+void mask(int64_t n, T* row) {
+  for (int64_t i = 0; i < n; ++i) row[i] = -T(__builtin_inf());
+}
+
+// One block of queries of one head: where it is, and which keys it meets.
+struct Block {
+  int64_t first, count;  // queries
+  int64_t width;         // count in whole vectors
+  int64_t position;      // of the first query, among the keys
+
+  Block(const AttentionShape& s, int64_t index, int64_t lane_count)
+      : first(index * tile),
+        count(least(tile, s.Tq - first)),
+        width(round_up(count, lane_count)),
+        position(s.Tk - s.Tq + first) {}
+  int64_t keys() const { return position + count; }
+  // Keys of the tile that begins at `key` and may go up to `end`; large where no query is masked.
+  int64_t tile_keys(int64_t key, int64_t end) const {
+    return least(key + tile <= position + 1 ? tile : diagonal_tile, end - key);
+  }
+  // Queries before this one see nothing of a tile that begins at `key`; rounded down to whole vectors.
+  int64_t first_column(int64_t key, int64_t lane_count) const {
+    return key > position ? (key - position) / lane_count * lane_count : 0;
+  }
+  // Masks what lies behind each query in a score tile of n keys.
+  template <class T>
+  void mask_tile(int64_t key, int64_t n, T* scores) const {
+    for (int64_t j = 0; j < n; ++j)
+      if (key + j > position) mask(least(key + j - position, width), scores + j * tile);
+  }
+};
+
+// Calls f(i, scratch) for i = 0 .. n-1, each thread with `elements` of scratch to itself.
+template <class T, class F>
+void parallel_with_scratch(int64_t n, int64_t elements, F&& f) {
+  const int64_t workers = least(n, threads());
+  const std::shared_ptr<Storage> scratch = allocate(size_t(workers * elements + 1) * sizeof(T), Device::cpu);
+  int64_t next = 0;
+  parallel_for(workers, [&](int64_t worker) {
+    for (int64_t i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < n;)
+      f(i, static_cast<T*>(scratch->data) + worker * elements);
+  });
+}
+
+// Turns the scores of n keys, one vector of queries wide, into exponentials; returns their sum.
+template <class T>
+Vec<T> exponentials(int64_t n, Vec<T> shift, T* scores) {
+  Vec<T> total{};
+  for (int64_t j = 0; j < n; ++j, scores += tile) {
+    const Vec<T> p = exp<T>(load(scores) - shift);
+    store<T>(scores, p);
+    total += p;
+  }
+  return total;
+}
+
+// What the forward keeps of a block, each column one query.
+template <class T>
+struct Running {
+  T *q, *scores, *y;  // (D, tile), (tile, tile), (D, tile)
+  static constexpr T lowest = -__builtin_inf();
+  T largest[tile], sum[tile];  // of the scores so far; of their exponentials
+
+  Running(T* scratch, int64_t D) : q(scratch), scores(q + D * tile), y(scores + tile * tile) {
+    for (int64_t i = 0; i < tile; ++i) largest[i] = lowest, sum[i] = 0;
+    for (int64_t i = 0; i < D * tile; ++i) y[i] = 0;
+  }
+  // Turns n rows of scores into exponentials, from column on, and brings sum and y up to the new maximum.
+  void take(int64_t n, int64_t D, int64_t column, int64_t width) {
+    for (int64_t i = column; i < width; i += lanes<T>) {
+      const Vec<T> before = load(largest + i);
+      Vec<T> most = before;
+      for (int64_t j = 0; j < n; ++j) most = maximum<T>(most, load(scores + j * tile + i));
+      const Vec<T> shift = most == lowest ? Vec<T>{} : most;  // lest -inf - -inf be NaN
+      const Vec<T> shrink = exp<T>(before - shift);
+      store<T>(largest + i, most);
+      store<T>(sum + i, load(sum + i) * shrink + exponentials<T>(n, shift, scores + i));
+      for (int64_t d = 0; d < D; ++d) store<T>(y + d * tile + i, load(y + d * tile + i) * shrink);
+    }
+  }
+  void divide_by_sum(int64_t D, int64_t width) {
+    for (int64_t i = 0; i < width; i += lanes<T>) {
+      const Vec<T> factor = T(1) / load(sum + i);
+      for (int64_t d = 0; d < D; ++d) store<T>(y + d * tile + i, load(y + d * tile + i) * factor);
+    }
+  }
+};
+
+// One block of queries of head h in batch b.
+template <class T>
+void attend(const AttentionShape& s, const Block& block, int64_t b, int64_t h, const T* q, const T* k, const T* v, T* y,
+            T* logsumexp, T* scratch) {
+  const int64_t D = s.D;
+  Running<T> run(scratch, D);
+  transpose(block.count, block.width, D, q + b * s.query_batch + block.first * s.query_row + h * D, s.query_row,
+            T(s.scale), run.q, tile);
+  const int64_t keys_at = b * s.key_batch + h / (s.H / s.K) * D;
+  for (int64_t key = 0, n; key < block.keys(); key += n) {
+    n = block.tile_keys(key, block.keys());
+    const int64_t column = block.first_column(key, lanes<T>), cols = block.width - column;
+    const int64_t at = keys_at + key * s.key_row;
+    product<T>(n, cols, D, {k + at, s.key_row, 1}, run.q + column, tile, false, run.scores + column, tile);
+    block.mask_tile(key, n, run.scores);
+    run.take(n, D, column, block.width);
+    product<T>(D, cols, n, {v + at, 1, s.key_row}, run.scores + column, tile, true, run.y + column, tile);
+  }
+  run.divide_by_sum(D, block.width);
+  transpose(D, D, block.count, run.y, tile, T(1), y + ((b * s.Tq + block.first) * s.H + h) * D, s.H * D);
+  for (int64_t i = 0; i < block.count; ++i) {
+    logsumexp[(b * s.H + h) * s.Tq + block.first + i] = run.largest[i] + T(__builtin_log(run.sum[i]));
+  }
+}
+
+// What the backward keeps of a block of queries, by column (D, tile) and by row (tile, width), and of a chunk of keys.
+template <class T>
+struct Gradients {
+  int64_t D, width;                // width: D in whole vectors
+  T *qt, *dyt, *dqt;               // by column
+  T *q, *dy;                       // by row
+  T *p, *ds;                       // (tile, tile): probabilities, gradients of the scores
+  T *dk, *dv;                      // (keys, width)
+  T logsumexp[tile], delta[tile];  // delta = dy . y
+
+  static int64_t elements(int64_t D, int64_t keys) {
+    return 3 * D * tile + 2 * (tile + keys) * round_up(D, tile) + 2 * tile * tile;
+  }
+  Gradients(T* scratch, int64_t D_, int64_t keys) : D(D_), width(round_up(D_, lanes<T>)) {
+    qt = scratch, dyt = qt + D * tile, dqt = dyt + D * tile, p = dqt + D * tile, ds = p + tile * tile;
+    q = ds + tile * tile, dy = q + tile * width, dk = dy + tile * width, dv = dk + keys * width;
+    for (int64_t i = 0; i < 2 * keys * width; ++i) dk[i] = 0;
+  }
+  void load_block(const AttentionShape& s, const Block& block, int64_t b, int64_t h, const T* q_, const T* y_,
+                  const T* logsumexp_, const T* dy_) {
+    const T* from_q = q_ + b * s.query_batch + block.first * s.query_row + h * D;
+    const int64_t at = ((b * s.Tq + block.first) * s.H + h) * D, row = s.H * D;
+    transpose(block.count, block.width, D, from_q, s.query_row, T(s.scale), qt, tile);
+    transpose(block.count, block.width, D, dy_ + at, row, T(1), dyt, tile);
+    transpose(block.count, block.width, D, y_ + at, row, T(1), dqt, tile);  // only for delta
+    for (int64_t i = 0; i < block.width; i += lanes<T>) {
+      Vec<T> sum{};
+      for (int64_t d = 0; d < D; ++d) sum += load(dyt + d * tile + i) * load(dqt + d * tile + i);
+      store<T>(delta + i, sum);
+    }
+    for (int64_t i = 0; i < D * tile; ++i) dqt[i] = 0;
+    for (int64_t i = 0; i < tile; ++i)
+      logsumexp[i] = i < block.count ? logsumexp_[(b * s.H + h) * s.Tq + block.first + i] : 0;
+    for (int64_t i = 0; i < block.count; ++i) {
+      copy_row(from_q + i * s.query_row, q + i * width);
+      copy_row(dy_ + at + i * row, dy + i * width);
+    }
+  }
+  void copy_row(const T* from, T* to) const {
+    for (int64_t d = 0; d < D; ++d) to[d] = from[d];
+    for (int64_t d = D; d < width; ++d) to[d] = 0;
+  }
+  // From scores to probabilities, and from their gradients to those of the scores.
+  void through_softmax(int64_t n, int64_t column, int64_t end) {
+    for (int64_t i = column; i < end; i += lanes<T>) {
+      const Vec<T> log_sum = load(logsumexp + i), mean = load(delta + i);
+      for (int64_t at = i; at < n * tile; at += tile) {
+        const Vec<T> probability = exp<T>(load(p + at) - log_sum);
+        store<T>(p + at, probability);
+        store<T>(ds + at, probability * (load(ds + at) - mean));
+      }
+    }
+  }
+  // One tile: n keys from k and v, whose gradients are row `at` on.
+  void add_tile(const AttentionShape& s, const Block& block, int64_t key, int64_t n, const T* k, const T* v,
+                int64_t at) {
+    const int64_t column = block.first_column(key, lanes<T>), cols = block.width - column;
+    product<T>(n, cols, D, {k, s.key_row, 1}, qt + column, tile, false, p + column, tile);
+    product<T>(n, cols, D, {v, s.key_row, 1}, dyt + column, tile, false, ds + column, tile);
+    block.mask_tile(key, n, p);
+    through_softmax(n, column, block.width);
+    const int64_t seen = block.count - column;
+    product<T>(n, width, seen, {p + column, tile, 1}, dy + column * width, width, true, dv + at * width, width);
+    product<T>(n, width, seen, {ds + column, tile, 1}, q + column * width, width, true, dk + at * width, width);
+    product<T>(D, cols, n, {k, 1, s.key_row}, ds + column, tile, true, dqt + column, tile);
+  }
+};
+
+// How the backward is cut: an item is a chunk of the keys of one key/value head in one batch, with all query heads that
+// read it. Each chunk has its own part of dq; where there is only one chunk, that is dq itself.
+template <class T>
+struct Split {
+  int64_t items, chunks, keys;  // keys in a chunk
+  T* dq;
+  int64_t row, batch, part;  // strides of dq; from one part to the next
+  explicit Split(const AttentionShape& s) {
+    const int64_t heads = s.B * s.K, wanted = heads > 0 && heads < 32 ? 32 / heads : 1;
+    keys = round_up(s.Tk / wanted + 1, tile);
+    chunks = (s.Tk + keys - 1) / keys;
+    items = heads * chunks;
+  }
+};
+
+template <class T>
+void backward_item(const AttentionShape& s, const Split<T>& split, int64_t item, const T* q, const T* k, const T* v,
+                   const T* y, const T* logsumexp, const T* dy, T* dk, T* dv, T* scratch) {
+  const int64_t D = s.D, group = s.H / s.K;
+  const int64_t b = item % (s.B * s.K) / s.K, kv = item % s.K, chunk = item / (s.B * s.K);
+  const int64_t begin = chunk * split.keys, end = least(begin + split.keys, s.Tk);
+  const int64_t keys_at = b * s.key_batch + kv * D;
+  Gradients<T> run(scratch, D, split.keys);
+  for (int64_t h = kv * group; h < (kv + 1) * group; ++h)
+    for (int64_t index = 0; index * tile < s.Tq; ++index) {
+      const Block block(s, index, lanes<T>);
+      if (block.keys() <= begin) continue;
+      run.load_block(s, block, b, h, q, y, logsumexp, dy);
+      for (int64_t key = begin, last = least(end, block.keys()), n; key < last; key += n) {
+        n = block.tile_keys(key, last);
+        const int64_t at = keys_at + key * s.key_row;
+        run.add_tile(s, block, key, n, k + at, v + at, key - begin);
+      }
+      T* out = split.dq + chunk * split.part + b * split.batch + block.first * split.row + h * D;
+      transpose(D, D, block.count, run.dqt, tile, T(s.scale), out, split.row);
+    }
+  for (int64_t key = begin; key < end; ++key)
+    for (int64_t d = 0; d < D; ++d) {
+      dk[keys_at + key * s.key_row + d] = T(s.scale) * run.dk[(key - begin) * run.width + d];
+      dv[keys_at + key * s.key_row + d] = run.dv[(key - begin) * run.width + d];
+    }
+}
+
+// dq = the sum of its parts, those of the chunks that the query's block has met.
+template <class T>
+void sum_parts(const AttentionShape& s, const Split<T>& split, T* dq) {
+  const int64_t blocks = (s.Tq + tile - 1) / tile, cols = s.H * s.D;
+  parallel_for(s.B * blocks, [&](int64_t item) {
+    const Block block(s, item % blocks, lanes<T>);
+    for (int64_t i = block.first; i < block.first + block.count; ++i) {
+      T* out = dq + item / blocks * s.query_batch + i * s.query_row;
+      const T* part = split.dq + item / blocks * split.batch + i * split.row;
+      for (int64_t c = 0; c < cols; ++c) out[c] = part[c];
+      for (int64_t chunk = 1; chunk * split.keys < block.keys(); ++chunk)
+        for (int64_t c = 0; c < cols; ++c) out[c] += part[chunk * split.part + c];
+    }
+  });
+}
+
+}  // namespace
+
+// The longest blocks, those of the last queries, go first.
+template <class T>
+void attention(const AttentionShape& shape, const T* q, const T* k, const T* v, T* y, T* logsumexp) {
+  const int64_t heads = shape.B * shape.H, blocks = (shape.Tq + tile - 1) / tile;
+  parallel_with_scratch<T>(heads * blocks, 2 * shape.D * tile + tile * tile, [&](int64_t i, T* scratch) {
+    const Block block(shape, blocks - 1 - i % blocks, lanes<T>);
+    attend(shape, block, i / blocks / shape.H, i / blocks % shape.H, q, k, v, y, logsumexp, scratch);
+  });
+}
+
+template <class T>
+void attention_backward(const AttentionShape& shape, const T* q, const T* k, const T* v, const T* y, const T* logsumexp,
+                        const T* dy, T* dq, T* dk, T* dv) {
+  Split<T> split(shape);
+  std::shared_ptr<Storage> parts;
+  if (split.chunks > 1) {
+    split.row = shape.H * shape.D, split.batch = shape.Tq * split.row, split.part = shape.B * split.batch;
+    parts = allocate(size_t(split.chunks * split.part + 1) * sizeof(T), Device::cpu);
+    split.dq = static_cast<T*>(parts->data);
+  } else {
+    split.row = shape.query_row, split.batch = shape.query_batch, split.part = 0, split.dq = dq;
+  }
+  parallel_with_scratch<T>(split.items, Gradients<T>::elements(shape.D, split.keys), [&](int64_t i, T* scratch) {
+    backward_item(shape, split, i, q, k, v, y, logsumexp, dy, dk, dv, scratch);
+  });
+  if (split.chunks > 1) sum_parts(shape, split, dq);
+}
+
+#define INSTANTIATE(T)                                                                                                \
+  template void attention(const AttentionShape&, const T*, const T*, const T*, T*, T*);                               \
+  template void attention_backward(const AttentionShape&, const T*, const T*, const T*, const T*, const T*, const T*, \
+                                   T*, T*, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace switchyard::cpu::SWITCHYARD_ISA

@@ -1,0 +1,26 @@
+// AdamW (Loshchilov & Hutter 2019, "Decoupled weight decay regularization", algorithm 2).
+#include "tensor/cpu/rows.h"
+
+namespace switchyard::cpu::SWITCHYARD_ISA {
+
+template <class T>
+void adamw(int64_t n, const AdamWStep& step, const T* gradient, T* w, T* m, T* v) {
+  const T gradient_scale = T(step.gradient_scale), epsilon = T(step.epsilon);
+  const T beta1 = T(step.beta1), rest1 = T(1 - step.beta1), beta2 = T(step.beta2), rest2 = T(1 - step.beta2);
+  const T rate = T(step.rate / step.correction1), correction2 = T(1 / step.correction2);
+  const T kept = T(step.rate * step.decay);
+  parallel_blocks(n, block_elements, [=](int64_t first, int64_t last) {
+#pragma GCC ivdep
+    for (int64_t i = first; i < last; ++i) {
+      const T g = gradient_scale * gradient[i];
+      m[i] = beta1 * m[i] + rest1 * g;
+      v[i] = beta2 * v[i] + rest2 * g * g;
+      w[i] -= rate * m[i] / (sqrt_of(v[i] * correction2) + epsilon) + kept * w[i];
+    }
+  });
+}
+
+template void adamw(int64_t, const AdamWStep&, const float*, float*, float*, float*);
+template void adamw(int64_t, const AdamWStep&, const double*, double*, double*, double*);
+
+}  // namespace switchyard::cpu::SWITCHYARD_ISA

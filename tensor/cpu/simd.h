@@ -1,0 +1,120 @@
+// Vectors of the instruction set that this file is compiled for (GCC vector extensions: + - * / and comparisons work
+// element by element), and the few functions on them that the kernels need. One source serves AVX-512, AVX2, SSE2 and
+// Arm; only the width differs.
+//
+// Every kernel file is compiled once per instruction set, each time in a namespace of its own. Nothing that a kernel
+// file calls may be an inline function shared between the copies (std::vector and the like): the linker would keep one
+// of them, perhaps one that this processor cannot run. Pointers, integers and these vectors are all it takes.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#ifndef SWITCHYARD_ISA
+#define SWITCHYARD_ISA portable
+#endif
+
+namespace switchyard::cpu::SWITCHYARD_ISA {
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+#elif defined(__AVX__)
+constexpr int vector_bytes = 32;
+#else
+constexpr int vector_bytes = 16;
+#endif
+
+template <class T>
+constexpr int lanes = vector_bytes / int(sizeof(T));
+
+template <class T>
+struct VecOf {
+  typedef T type __attribute__((vector_size(vector_bytes)));
+};
+template <class T>
+using Vec = typename VecOf<T>::type;
+
+template <class T>
+[[gnu::always_inline]] inline Vec<T> load(const T* p) {
+  Vec<T> v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class T>
+[[gnu::always_inline]] inline void store(T* p, Vec<T> v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+template <class T>
+[[gnu::always_inline]] inline Vec<T> splat(T x) {
+  return x - Vec<T>{};
+}
+// The first n < lanes elements; the rest are `rest`, and their memory is not touched.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> load_part(const T* p, int64_t n, T rest = 0) {
+  Vec<T> v = splat(rest);
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+template <class T>
+[[gnu::always_inline]] inline void store_part(T* p, Vec<T> v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+template <class T>
+[[gnu::always_inline]] inline Vec<T> maximum(Vec<T> a, Vec<T> b) {
+  return a > b ? a : b;
+}
+// Sums and maxima of the lanes pair up halves, always in the same order.
+template <class T>
+[[gnu::always_inline]] inline T sum_lanes(Vec<T> v) {
+  T x[lanes<T>];
+  store(x, v);
+  for (int half = lanes<T> / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) x[i] += x[i + half];
+  return x[0];
+}
+template <class T>
+[[gnu::always_inline]] inline T max_lanes(Vec<T> v) {
+  T x[lanes<T>];
+  store(x, v);
+  for (int half = lanes<T> / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
+  return x[0];
+}
+
+// e^x, at most 2 units in the last place off for f32 (Cody and Waite's reduction, then a polynomial of degree 6);
+// 0 below -87.34, +inf above 88.73, NaN for NaN. In f64, where it only serves gradient checks, the library's.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> exp(Vec<T> x) {
+  if constexpr (sizeof(T) == 8) {
+    Vec<T> y;
+    for (int i = 0; i < lanes<T>; ++i) y[i] = __builtin_exp(x[i]);
+    return y;
+  } else {
+    typedef int32_t Int __attribute__((vector_size(vector_bytes)));
+    // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
+    constexpr float magic = 12582912.0f;
+    const Vec<T> shifted = x * 1.44269504089f + magic;
+    const Vec<T> n = shifted - magic;
+    const Vec<T> r = (x - n * 0.693359375f) - n * -2.12194440e-4f;  // x - n ln 2, with ln 2 in two parts
+    Vec<T> p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = (p * r * r + r) + 1.0f;
+    // 2^n in two halves, so that neither factor overflows while the product still fits.
+    Int bits;
+    __builtin_memcpy(&bits, &shifted, sizeof bits);
+    const Int whole = bits - 0x4B400000, half = whole >> 1;
+    const Int bits_a = (half + 127) << 23, bits_b = (whole - half + 127) << 23;
+    Vec<T> a, b;
+    __builtin_memcpy(&a, &bits_a, sizeof a);
+    __builtin_memcpy(&b, &bits_b, sizeof b);
+    Vec<T> y = p * a * b;
+    y = x < -87.33654f ? Vec<T>{} : y;
+    y = x > 88.72284f ? splat(__builtin_inff()) : y;
+    return x != x ? x : y;
+  }
+}
+
+}  // namespace switchyard::cpu::SWITCHYARD_ISA

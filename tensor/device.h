@@ -1,0 +1,21 @@
+// Where a tensor lives and computes.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace switchyard {
+
+enum class Device : uint8_t { cpu, cuda };
+
+constexpr const char* name(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
+
+// Threads that CPU kernels use, this one included. Default: the CPUs this process may run on. Results are
+// bit-identical for any number. Error outside 1 to 1024.
+void set_threads(int n);
+int threads();
+
+// The instruction set chosen for the CPU kernels: "avx512", "avx2" or "portable". The environment variable
+// SWITCHYARD_ISA selects a lower one; Error if the processor lacks it.
+std::string cpu_isa();
+
+}  // namespace switchyard

@@ -1,0 +1,50 @@
+// The element types that a tensor can hold.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "tensor/error.h"
+
+namespace switchyard {
+
+// f64 exists on the CPU so that gradients can be checked; bf16 is storage only until a backend computes in it.
+enum class Dtype : uint8_t { f32, bf16, i32, f64 };
+
+constexpr size_t size_of(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::bf16:
+      return 2;
+    case Dtype::f64:
+      return 8;
+    default:
+      return 4;
+  }
+}
+
+constexpr const char* name(Dtype dtype) {
+  constexpr const char* names[] = {"f32", "bf16", "i32", "f64"};
+  return names[static_cast<int>(dtype)];
+}
+
+template <class T>
+constexpr Dtype dtype_of() {
+  if constexpr (std::is_same_v<T, float>)
+    return Dtype::f32;
+  else if constexpr (std::is_same_v<T, double>)
+    return Dtype::f64;
+  else if constexpr (std::is_same_v<T, int32_t>)
+    return Dtype::i32;
+  else
+    static_assert(!sizeof(T), "a tensor holds float, double or int32_t");
+}
+
+// Calls f.template operator()<T>() with the C++ type of a floating dtype. Error for any other dtype.
+template <class F>
+decltype(auto) with_float_type(Dtype dtype, F&& f) {
+  if (dtype == Dtype::f32) return f.template operator()<float>();
+  if (dtype == Dtype::f64) return f.template operator()<double>();
+  fail("dtype {}: the operation needs f32 or f64", name(dtype));
+}
+
+}  // namespace switchyard
