@@ -1,0 +1,151 @@
+#include "autograd/ops.h"
+
+namespace switchyard {
+
+//@begin add
+Var add(const Var& a, const Var& b) {
+  return make("add", add(a.value(), b.value()), {a, b}, [](Node& n) {
+    n.inputs[0].accumulate(n.grad);
+    n.inputs[1].accumulate(n.grad);
+  });
+}
+//@end add
+
+//@begin multiply
+Var multiply(const Var& a, const Var& b) {
+  return make("multiply", multiply(a.value(), b.value()), {a, b}, [](Node& n) {
+    const Var &a = n.inputs[0], &b = n.inputs[1];
+    if (a.requires_grad()) a.accumulate(multiply(n.grad, b.value()));
+    if (b.requires_grad()) b.accumulate(multiply(n.grad, a.value()));
+  });
+}
+//@end multiply
+
+Var scale(const Var& x, double alpha) {
+  return make("scale", scale(x.value(), alpha), {x},
+              [alpha](Node& n) { n.inputs[0].accumulate(scale(n.grad, alpha)); });
+}
+
+Var sum(const Var& x) {
+  return make("sum", sum(x.value()), {x}, [](Node& n) {
+    n.inputs[0].accumulate(Tensor::full(n.inputs[0].shape(), n.grad.item(), n.grad.dtype()));
+  });
+}
+
+Var mean(const Var& x) { return scale(sum(x), 1.0 / static_cast<double>(x.value().count())); }
+
+Var reshape(const Var& x, Shape shape) {
+  return make("reshape", x.value().reshape(shape), {x},
+              [](Node& n) { n.inputs[0].accumulate(n.grad.reshape(n.inputs[0].shape())); });
+}
+
+//@begin linear
+Var linear(const Var& x, const Var& w, const Var& bias) {
+  const Shape shape = x.shape().with_last(w.shape()[0]);
+  Tensor y = matmul(x.value(), false, w.value(), true).reshape(shape);
+  if (bias.defined()) y = add_bias(y, bias.value());
+  return make("linear", y, {x, w, bias}, [](Node& n) {
+    const Var &x = n.inputs[0], &w = n.inputs[1], &bias = n.inputs[2];
+    if (x.requires_grad()) x.accumulate(matmul(n.grad, false, w.value(), false).reshape(x.shape()));
+    if (w.requires_grad()) w.accumulate(matmul(n.grad, true, x.value(), false));
+    if (bias.requires_grad()) bias.accumulate(column_sum(n.grad));
+  });
+}
+//@end linear
+
+Var unary(Unary op, const Var& x) {
+  return make("unary", unary(op, x.value()), {x},
+              [op](Node& n) { n.inputs[0].accumulate(unary_backward(op, n.inputs[0].value(), n.grad)); });
+}
+
+Var swiglu(const Var& gate_up) {
+  return make("swiglu", swiglu(gate_up.value()), {gate_up},
+              [](Node& n) { n.inputs[0].accumulate(swiglu_backward(n.inputs[0].value(), n.grad)); });
+}
+
+Var dropout(const Var& x, double p, RandomKey key) {
+  if (p == 0) return x;
+  return make("dropout", dropout(x.value(), p, key), {x},
+              [p, key](Node& n) { n.inputs[0].accumulate(dropout(n.grad, p, key)); });
+}
+
+Var rms_norm(const Var& x, const Var& w, double epsilon) {
+  Normalised f = rms_norm(x.value(), w.value(), epsilon);
+  return make("rms_norm", f.y, {x, w}, [inverse = f.inverse](Node& n) {
+    NormGradients g = rms_norm_backward(n.inputs[0].value(), n.inputs[1].value(), inverse, n.grad);
+    n.inputs[0].accumulate(std::move(g.dx));
+    n.inputs[1].accumulate(std::move(g.dw));
+  });
+}
+
+Var layer_norm(const Var& x, const Var& w, const Var& b, double epsilon) {
+  Normalised f = layer_norm(x.value(), w.value(), b.value(), epsilon);
+  return make("layer_norm", f.y, {x, w, b}, [mean = f.mean, inverse = f.inverse](Node& n) {
+    NormGradients g = layer_norm_backward(n.inputs[0].value(), n.inputs[1].value(), mean, inverse, n.grad);
+    n.inputs[0].accumulate(std::move(g.dx));
+    n.inputs[1].accumulate(std::move(g.dw));
+    n.inputs[2].accumulate(std::move(g.db));
+  });
+}
+
+Var softmax(const Var& x) {
+  Tensor y = softmax(x.value());
+  return make("softmax", y, {x}, [](Node& n) { n.inputs[0].accumulate(softmax_backward(n.value, n.grad)); });
+}
+
+Var logsumexp(const Var& x) {
+  return make("logsumexp", logsumexp(x.value()), {x}, [](Node& n) {  // d lse / dx = softmax(x)
+    n.inputs[0].accumulate(scale_rows(softmax(n.inputs[0].value()), n.grad));
+  });
+}
+
+Var column_sum(const Var& x) {
+  return make("column_sum", column_sum(x.value()), {x}, [](Node& n) {  // every row receives the same gradient
+    const Var& x = n.inputs[0];
+    const Tensor first_row = Tensor::from(std::vector<int32_t>(x.value().rows(), 0), {x.value().rows()});
+    x.accumulate(gather_rows(n.grad.reshape({1, n.grad.count()}), first_row).reshape(x.shape()));
+  });
+}
+
+Var scale_rows(const Var& x, const Var& s) {
+  return make("scale_rows", scale_rows(x.value(), s.value()), {x, s}, [](Node& n) {
+    const Var &x = n.inputs[0], &s = n.inputs[1];
+    if (x.requires_grad()) x.accumulate(scale_rows(n.grad, s.value()));
+    if (s.requires_grad()) s.accumulate(row_dot(n.grad, x.value()).reshape(s.shape()));
+  });
+}
+
+Var gather_rows(const Var& x, const Tensor& index) {
+  return make("gather_rows", gather_rows(x.value(), index), {x},
+              [index](Node& n) { n.inputs[0].accumulate(gather_rows_backward(n.grad, index, n.inputs[0].shape())); });
+}
+
+Var take_columns(const Var& x, const Tensor& index) {
+  return make("take_columns", take_columns(x.value(), index), {x},
+              [index](Node& n) { n.inputs[0].accumulate(take_columns_backward(n.grad, index, n.inputs[0].shape())); });
+}
+
+Var rope(const Var& x, Heads heads, int64_t first, double theta) {
+  return make("rope", rope(x.value(), heads, first, theta, +1), {x}, [=](Node& n) {  // a rotation's inverse turns back
+    n.inputs[0].accumulate(rope(n.grad, heads, first, theta, -1));
+  });
+}
+
+//@begin attention
+Var attention(const Var& x, Heads heads) {
+  Attended f = attention(x.value(), heads);
+  return make("attention", f.y, {x}, [heads, lse = f.logsumexp](Node& n) {
+    const Attended forward{n.value, lse};
+    n.inputs[0].accumulate(attention_backward(n.inputs[0].value(), heads, forward, n.grad));
+  });
+}
+//@end attention
+
+Var cross_entropy(const Var& logits, const Tensor& target) {
+  RowLosses f = cross_entropy(logits.value(), target);
+  return make("cross_entropy", f.loss, {logits}, [target, lse = f.logsumexp](Node& n) {
+    n.inputs[0].accumulate(cross_entropy_backward(n.inputs[0].value(), target, lse, n.grad));
+  });
+}
+
+}  // namespace switchyard
