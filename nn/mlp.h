@@ -1,0 +1,34 @@
+#pragma once
+#include "nn/linear.h"
+
+namespace switchyard {
+
+// An MLP's activation on the result of its first layer; SwiGLU reads (.., 2F), the others (.., F).
+enum class Activation : uint8_t { swiglu, gelu, relu };
+
+inline Var activate(Activation activation, const Var& x) {
+  if (activation == Activation::swiglu) return swiglu(x);
+  return unary(activation == Activation::gelu ? Unary::gelu : Unary::relu, x);
+}
+constexpr int64_t first_layer_width(Activation activation, int64_t F) {
+  return activation == Activation::swiglu ? 2 * F : F;
+}
+
+// The feed-forward layer of a dense transformer: C -> F -> C, without biases.
+struct Mlp {
+  Activation activation = Activation::swiglu;
+  Linear in, out;  // in: (2F or F, C), for SwiGLU the gate's rows first; out: (C, F)
+
+  Mlp() = default;
+  Mlp(int64_t width, int64_t F, Activation activation_, double deviation, double out_deviation, Init& init)
+      : activation(activation_),
+        in(width, first_layer_width(activation, F), deviation, init),
+        out(F, width, out_deviation, init) {}
+  Var operator()(const Var& x) const { return out(activate(activation, in(x))); }
+  void visit(const std::string& name, const ParamVisitor& f) {
+    in.visit(name + ".in", f);
+    out.visit(name + ".out", f);
+  }
+};
+
+}  // namespace switchyard
