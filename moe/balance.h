@@ -1,0 +1,35 @@
+// What keeps experts evenly used, and what tells whether they are.
+#pragma once
+#include <vector>
+
+#include "moe/plan.h"
+#include "moe/router.h"
+
+namespace switchyard {
+
+// i32 (T k): 0 0 .. 1 1 .., the token of each of its k proposals.
+Tensor proposing_tokens(int64_t T, int64_t k);
+// The choices (T, k) with -1 in the rows of padding.
+Tensor masked(const Tensor& choice, std::span<const uint8_t> valid);
+
+// E * sum_i f_i P_i (Fedus et al. 2021, equation 4): f_i is expert i's share of all proposals, before any is dropped,
+// and a constant; P_i its mean probability (T, E) over the valid tokens, which carries the gradient. 1 at uniform load.
+Var balance_loss(const Var& probability, const Tensor& expert, std::span<const uint8_t> valid);
+// Mean over the valid tokens of logsumexp(logits)^2 (Zoph et al. 2022, "ST-MoE", equation 5).
+Var router_z_loss(const Var& logits, std::span<const uint8_t> valid);
+// The terms that the configuration asks for, "balance" and "z".
+std::vector<AuxTerm> balance_terms(const ModelConfig& config, const Var& logits, const Var& probability,
+                                   const Tensor& expert, std::span<const uint8_t> valid);
+
+// How one layer routed one batch.
+struct RouteStats {
+  std::vector<int64_t> load, dropped;  // (E) proposals, and those without room
+  double entropy = 0;                  // mean over tokens of -sum p log p, in nats; log E is uniform
+  double top_probability = 0;          // mean over tokens of the largest p
+  double max_over_mean = 0;            // the busiest expert's load over the mean load; 1 is balanced
+  int64_t dead = 0;                    // experts that nobody asked for
+  std::vector<int64_t> together;       // (E, E) tokens that visit both experts; the diagonal counts visits
+};
+RouteStats statistics(const RoutingPlan& plan, const Tensor& probability);
+
+}  // namespace switchyard

@@ -1,0 +1,36 @@
+#include "moe/experts.h"
+
+namespace switchyard {
+
+//@begin grouped-linear
+Var grouped_linear(const Var& x, const Var& w, const RoutingPlan& plan, Rows rows) {
+  const Tensor row = rows == Rows::token ? plan.slot_token : Tensor();
+  Tensor y = grouped_forward(plan.offset, row, plan.slots, x.value(), w.value());
+  return make("grouped_linear", y, {x, w},
+              [plan_index = plan.offset, row, first = plan.token_offset, slot = plan.token_slot](Node& n) {
+                const Var &x = n.inputs[0], &w = n.inputs[1];
+                if (w.requires_grad())
+                  w.accumulate(grouped_backward_weight(plan_index, row, n.grad, x.value(), w.shape()));
+                if (x.requires_grad()) {
+                  Tensor dx = grouped_backward_input(plan_index, n.grad, w.value());  // (N, in)
+                  // A token read by several slots gathers the gradients of them all.
+                  x.accumulate(row.defined() ? combine(first, slot, Tensor(), dx) : dx);
+                }
+              });
+}
+//@end grouped-linear
+
+//@begin combine
+Var combine(const Var& slots, const RoutingPlan& plan) {
+  const Var& gate = plan.gate;
+  Tensor y = combine(plan.token_offset, plan.token_slot, gate.value(), slots.value());
+  return make("combine", y, {slots, gate}, [offset = plan.offset, token = plan.slot_token](Node& n) {
+    const Var &slots = n.inputs[0], &gate = n.inputs[1];
+    CombineGradients g = combine_backward(offset, token, gate.value(), slots.value(), n.grad);
+    slots.accumulate(std::move(g.dx));
+    gate.accumulate(std::move(g.d_gate));
+  });
+}
+//@end combine
+
+}  // namespace switchyard

@@ -1,0 +1,65 @@
+#include "moe/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace switchyard {
+
+int64_t Capacity::slots(int64_t proposals, int64_t E) const {
+  if (!factor) return std::max<int64_t>(proposals, 1);
+  return std::max<int64_t>(min, static_cast<int64_t>(std::ceil(*factor * double(proposals) / double(E))));
+}
+
+RoutingPlan build_plan(const Selection& selection, int64_t tokens, int64_t experts, const Capacity& capacity) {
+  const int64_t A = selection.token.count();
+  const auto indices = [](int64_t n) { return Tensor({n}, Dtype::i32); };
+  RoutingPlan plan{.tokens = tokens,
+                   .experts = experts,
+                   .slots = 0,
+                   .offset = indices(experts + 1),
+                   .slot_token = indices(A),
+                   .slot_proposal = indices(A),
+                   .token_offset = indices(tokens + 1),
+                   .token_slot = indices(A),
+                   .proposed = indices(experts),
+                   .dropped = indices(experts),
+                   .gate = {}};
+  with_float_type(selection.gate.dtype(), [&]<class T>() {
+    kernels<T>(Device::cpu)
+        .plan({.A = A,
+               .tokens = tokens,
+               .E = experts,
+               .capacity = capacity.slots(A, experts),
+               .token = selection.token.data<int32_t>(),
+               .expert = selection.expert.data<int32_t>(),
+               .priority = selection.priority.defined() ? selection.priority.data<T>() : nullptr,
+               .offset = plan.offset.data<int32_t>(),
+               .slot_proposal = plan.slot_proposal.data<int32_t>(),
+               .slot_token = plan.slot_token.data<int32_t>(),
+               .token_offset = plan.token_offset.data<int32_t>(),
+               .token_slot = plan.token_slot.data<int32_t>(),
+               .proposed = plan.proposed.data<int32_t>(),
+               .dropped = plan.dropped.data<int32_t>()});
+  });
+  plan.slots = plan.offset.data<int32_t>()[experts];
+  plan.slot_token = plan.slot_token.rows(0, plan.slots);
+  plan.slot_proposal = plan.slot_proposal.rows(0, plan.slots);
+  plan.token_slot = plan.token_slot.rows(0, plan.slots);
+  plan.gate = gather_rows(selection.gate, plan.slot_proposal);
+  return plan;
+}
+
+RoutingPlan replay_plan(const RoutingPlan& plan, const Selection& selection) {
+  RoutingPlan replayed = plan;
+  replayed.gate = gather_rows(selection.gate, plan.slot_proposal);
+  return replayed;
+}
+
+std::vector<int32_t> RoutingPlan::slot_expert() const {
+  std::vector<int32_t> expert(static_cast<size_t>(slots));
+  const int32_t* first = offset.data<int32_t>();
+  for (int32_t e = 0; e < experts; ++e) std::fill(expert.begin() + first[e], expert.begin() + first[e + 1], e);
+  return expert;
+}
+
+}  // namespace switchyard

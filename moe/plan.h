@@ -1,0 +1,41 @@
+// The routing plan: what a router proposed, made into work. A slot is one expert's work on one token. There are two
+// indices over the same slots: by expert, for the grouped matrix products, and by token, for putting the answers
+// together again.
+#pragma once
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "moe/router.h"
+
+namespace switchyard {
+
+// How many slots an expert may have. No factor: as many as are proposed (dropless).
+struct Capacity {
+  std::optional<double> factor;
+  int min = 4;
+  // Room of each expert for `proposals` over E experts: ceil(factor * proposals / E), at least min.
+  int64_t slots(int64_t proposals, int64_t E) const;
+};
+
+//@begin plan
+struct RoutingPlan {
+  int64_t tokens = 0, experts = 0, slots = 0;  // slots: kept proposals, N
+  Tensor offset;                               // i32 (E + 1): expert e has slots offset[e] .. offset[e + 1] - 1
+  Tensor slot_token;                           // i32 (N): the token that a slot works on
+  Tensor slot_proposal;                        // i32 (N): the proposal that it came from
+  Tensor token_offset;       // i32 (T + 1): token t has entries token_offset[t] .. token_offset[t + 1] - 1
+  Tensor token_slot;         // i32 (N): of this list of slots
+  Tensor proposed, dropped;  // i32 (E): before dropping, and what was dropped
+  Var gate;                  // (N): each slot's weight
+  std::vector<int32_t> slot_expert() const;  // (N)
+};
+//@end plan
+
+// Keeps as many proposals as the capacity has room for: the earliest, or those of the highest priority where the
+// selection has priorities; ties go to the earlier proposal. A dropped proposal leaves the other gates as they are.
+RoutingPlan build_plan(const Selection& selection, int64_t tokens, int64_t experts, const Capacity& capacity);
+// The same slots with the gates of another selection: for recomputing a step with its first routing.
+RoutingPlan replay_plan(const RoutingPlan& plan, const Selection& selection);
+
+}  // namespace switchyard

@@ -1,0 +1,106 @@
+#include "moe/transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace switchyard {
+
+Transformer::Transformer(const ModelConfig& c, uint64_t seed, Dtype dtype) : config_(c) {
+  validate(c);
+  Init init(seed, dtype);
+  const bool layer_norm = c.norm == NormKind::layer;
+  // Each block adds two results to the residual stream; smaller ones keep its variance in bounds (GPT-2).
+  const double out_deviation = c.init / std::sqrt(2.0 * c.layers);
+  embedding_ = Embedding(c.vocab, c.width, c.init, init);
+  for (int i = 0; i < c.layers; ++i) {
+    Block block{Norm(c.width, c.norm_epsilon, layer_norm, init), Norm(c.width, c.norm_epsilon, layer_norm, init),
+                Attention(c.width, {c.heads, c.kv_heads, c.head_width()}, c.rope_theta, c.init, out_deviation, init),
+                std::nullopt, std::nullopt};
+    if (c.dense())
+      block.mlp.emplace(c.width, c.ffn, c.activation, c.init, out_deviation, init);
+    else
+      block.moe.emplace(c, out_deviation, init);
+    blocks_.push_back(std::move(block));
+  }
+  norm_ = Norm(c.width, c.norm_epsilon, layer_norm, init);
+  if (!c.tied) head_ = Linear(c.width, c.vocab, c.init, init);
+}
+
+//@begin forward
+ForwardResult Transformer::operator()(const Tensor& tokens, const ForwardOptions& options) {
+  const int64_t B = tokens.shape()[0], T = tokens.shape()[1];
+  const int64_t before = options.cache ? options.cache->at(0).length : 0;
+  check(before + T <= config_.context, "{} tokens: the context holds {}", before + T, config_.context);
+  const auto drop = [&](const Var& x) {
+    return options.pass && options.pass->training ? dropout(x, config_.dropout, options.pass->key()) : x;
+  };
+  ForwardResult result;
+  Var x = drop(embedding_(tokens.reshape({B * T})));  // (B T, C), the residual stream
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    KeyValueCache* cache = options.cache ? &options.cache->at(i) : nullptr;
+    x = add(x, drop(block.attention(block.attention_norm(x), B, cache)));
+    x = add(x, drop(feed_forward(block, block.ffn_norm(x), tokens, options, result)));
+  }
+  if (options.last_only) {
+    std::vector<int32_t> last(static_cast<size_t>(B));
+    for (int64_t b = 0; b < B; ++b) last[static_cast<size_t>(b)] = static_cast<int32_t>(b * T + T - 1);
+    x = gather_rows(x, Tensor::from(last, {B}));
+  }
+  result.logits = linear(norm_(x), head_ ? head_->weight : embedding_.weight);
+  for (AuxTerm& term : result.aux) term.value = scale(term.value, 1.0 / double(result.routes.size()));
+  return result;
+}
+//@end forward
+
+Var Transformer::feed_forward(Block& block, const Var& x, const Tensor& tokens, const ForwardOptions& options,
+                              ForwardResult& result) {
+  if (block.mlp) return (*block.mlp)(x);
+  const int64_t T = tokens.shape()[1];
+  std::vector<int32_t> sequence(static_cast<size_t>(tokens.count()));
+  for (size_t i = 0; i < sequence.size(); ++i) sequence[i] = static_cast<int32_t>(static_cast<int64_t>(i) / T);
+  const RouterInput input{.x = x,
+                          .token_id = {tokens.data<int32_t>(), sequence.size()},
+                          .sequence = sequence,
+                          .valid = options.valid,
+                          .pass = options.pass};
+  const RoutingPlan* replay = options.replay ? &options.replay->at(result.routes.size()).plan : nullptr;
+  MoeOutput out = (*block.moe)(input, replay);
+  for (AuxTerm& term : out.aux) {  // sums over the layers; the caller divides
+    const auto same = [&](const AuxTerm& other) { return other.name == term.name; };
+    const auto found = std::find_if(result.aux.begin(), result.aux.end(), same);
+    if (found == result.aux.end())
+      result.aux.push_back(std::move(term));
+    else
+      found->value = add(found->value, term.value);
+  }
+  result.routes.push_back(std::move(out.route));
+  return out.y;
+}
+
+void Transformer::visit(const ParamVisitor& f) {
+  embedding_.visit("embedding", f);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const std::string name = "layers." + std::to_string(i);
+    blocks_[i].attention_norm.visit(name + ".attention_norm", f);
+    blocks_[i].attention.visit(name + ".attention", f);
+    blocks_[i].ffn_norm.visit(name + ".ffn_norm", f);
+    if (blocks_[i].mlp) blocks_[i].mlp->visit(name + ".mlp", f);
+    if (blocks_[i].moe) blocks_[i].moe->visit(name + ".moe", f);
+  }
+  norm_.visit("norm", f);
+  if (head_) head_->visit("head", f);
+}
+
+void Transformer::after_step(const std::vector<std::vector<int64_t>>& load) {
+  size_t layer = 0;
+  for (Block& block : blocks_)
+    if (block.moe) block.moe->router().after_step(load.at(layer++));
+}
+
+bool Transformer::causal() const {
+  return std::all_of(blocks_.begin(), blocks_.end(),
+                     [](const Block& b) { return !b.moe || const_cast<MoeLayer&>(*b.moe).router().causal(); });
+}
+
+}  // namespace switchyard

@@ -1,0 +1,58 @@
+// The decoder-only transformer: embedding, blocks of attention and feed-forward, norm, logits. With experts = 1 the
+// feed-forward is a plain MLP and the same code is a dense transformer.
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "moe/layer.h"
+#include "nn/attention.h"
+#include "nn/embedding.h"
+#include "nn/norm.h"
+
+namespace switchyard {
+
+struct ForwardOptions {
+  Pass* pass = nullptr;                         // null: evaluation
+  std::vector<KeyValueCache>* cache = nullptr;  // one per layer: the tokens follow those in it; no gradients
+  std::span<const uint8_t> valid = {};          // (B T), 0 for padding
+  const std::vector<Route>* replay = nullptr;   // one per MoE layer
+  bool last_only = false;                       // logits of each sequence's last token alone
+};
+
+struct ForwardResult {
+  Var logits;                 // (B T, V), or (B, V) with last_only
+  std::vector<AuxTerm> aux;   // each term's mean over the layers that have it
+  std::vector<Route> routes;  // one per MoE layer
+};
+
+class Transformer {
+ public:
+  explicit Transformer(const ModelConfig& config, uint64_t seed = 0, Dtype dtype = Dtype::f32);
+
+  // tokens i32 (B, T). Error if T (with the cache's tokens) exceeds the context.
+  ForwardResult operator()(const Tensor& tokens, const ForwardOptions& options = {});
+
+  const ModelConfig& config() const { return config_; }
+  void visit(const ParamVisitor& f);
+  // After an optimizer step: `routes` of its forward passes tell the routers the load of each expert.
+  void after_step(const std::vector<std::vector<int64_t>>& load);
+  bool causal() const;
+
+ private:
+  struct Block {
+    Norm attention_norm, ffn_norm;
+    Attention attention;
+    std::optional<Mlp> mlp;
+    std::optional<MoeLayer> moe;
+  };
+  Var feed_forward(Block& block, const Var& x, const Tensor& tokens, const ForwardOptions& options,
+                   ForwardResult& result);
+
+  ModelConfig config_;
+  Embedding embedding_;
+  std::vector<Block> blocks_;
+  Norm norm_;
+  std::optional<Linear> head_;  // none: tied to the embedding
+};
+
+}  // namespace switchyard
