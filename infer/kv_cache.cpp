@@ -1,0 +1,23 @@
+#include "infer/kv_cache.h"
+
+namespace switchyard {
+
+std::vector<KeyValueCache> make_cache(const ModelConfig& config, int64_t batch, Dtype dtype,
+                                      std::optional<int64_t> capacity) {
+  const int64_t rows = capacity.value_or(config.context);
+  check(batch >= 1 && rows >= 1, "a cache for {} sequences of {} tokens: both must be 1 or more", batch, rows);
+  const Shape shape{batch, rows, config.kv_heads, config.head_width()};
+  std::vector<KeyValueCache> cache;
+  for (int i = 0; i < config.layers; ++i) cache.push_back({Tensor(shape, dtype), Tensor(shape, dtype)});
+  return cache;
+}
+
+void clear(std::vector<KeyValueCache>& cache) {
+  for (KeyValueCache& layer : cache) layer.length = 0;
+}
+
+int64_t cache_bytes_per_token(const ModelConfig& config, Dtype dtype) {
+  return int64_t{2} * config.layers * config.kv_heads * config.head_width() * static_cast<int64_t>(size_of(dtype));
+}
+
+}  // namespace switchyard
