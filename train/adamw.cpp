@@ -1,0 +1,75 @@
+#include "train/adamw.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace switchyard {
+
+AdamW::AdamW(Transformer& model, const TrainConfig& config) : config_(config) {
+  model.visit([&](const std::string& name, Var& p) {
+    slots_.push_back({name, p, Tensor::zeros(p.shape(), p.dtype()), Tensor::zeros(p.shape(), p.dtype())});
+  });
+}
+
+//@begin step
+double AdamW::step(double rate, int64_t passes) {
+  double squares = 0;
+  for (const Slot& s : slots_)
+    if (s.parameter.grad().defined()) squares += sum_squares(s.parameter.grad());
+  const double norm = std::sqrt(squares) / double(passes);
+  ++steps_;
+  AdamWStep update{.rate = rate,
+                   .beta1 = config_.beta1,
+                   .beta2 = config_.beta2,
+                   .epsilon = config_.epsilon,
+                   .decay = 0,
+                   .correction1 = 1 - std::pow(config_.beta1, double(steps_)),
+                   .correction2 = 1 - std::pow(config_.beta2, double(steps_)),
+                   .gradient_scale = std::min(1.0, config_.clip / norm) / double(passes)};
+  for (Slot& s : slots_) {
+    if (!s.parameter.grad().defined()) continue;  // nothing depended on it
+    update.decay = s.parameter.shape().rank() >= 2 ? config_.weight_decay : 0;
+    with_float_type(s.m.dtype(), [&]<class T>() {
+      kernels<T>(s.m.device())
+          .adamw(s.m.count(), update, s.parameter.grad().data<T>(), s.parameter.value().data<T>(), s.m.data<T>(),
+                 s.v.data<T>());
+    });
+    s.parameter.clear_grad();
+  }
+  return norm;
+}
+//@end step
+
+std::vector<NamedTensor> AdamW::state() const {
+  std::vector<NamedTensor> tensors;
+  for (const Slot& s : slots_) {
+    tensors.push_back({"mean." + s.name, s.m});
+    tensors.push_back({"mean_square." + s.name, s.v});
+  }
+  return tensors;
+}
+
+void AdamW::restore(const SafetensorsFile& file, int64_t steps) {
+  for (Slot& s : slots_) {
+    file.load_into("mean." + s.name, s.m);
+    file.load_into("mean_square." + s.name, s.v);
+  }
+  steps_ = steps;
+}
+
+//@begin schedule
+double learning_rate(const TrainConfig& c, int64_t step) {
+  if (step < c.warmup) return c.rate * double(step + 1) / double(c.warmup);
+  const double steps = double(std::max<int64_t>(c.steps, 1)), low = c.rate * c.final_rate;
+  if (c.schedule == Schedule::constant) return c.rate;
+  if (c.schedule == Schedule::wsd) {
+    const double left = (steps - double(step)) / std::max(1.0, c.decay_share * steps);  // 1 where the decay begins
+    return low + (c.rate - low) * std::min(1.0, left);
+  }
+  const double done = double(step - c.warmup) / std::max(1.0, steps - double(c.warmup));
+  return low + (c.rate - low) * 0.5 * (1 + std::cos(std::numbers::pi * std::min(done, 1.0)));
+}
+//@end schedule
+
+}  // namespace switchyard

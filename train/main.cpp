@@ -1,0 +1,153 @@
+// switchyard-train: everything that needs a corpus. `./run help` lists the commands.
+#include <csignal>
+
+#include "infer/flags.h"
+#include "moe/checkpoint.h"
+#include "train/commands.h"
+
+namespace switchyard {
+namespace {
+
+std::atomic<bool> stop{false};
+
+void on_interrupt(int) {
+  if (stop.exchange(true)) std::_Exit(130);  // a second Ctrl-C does not wait for the step to end
+}
+
+// What every command takes.
+struct Common {
+  int threads = 0;
+  bool json = false;
+};
+void add_common(CLI::App& app, Common& common) {
+  app.add_option("--threads", common.threads, "CPU threads; default: all that this process may use");
+  app.add_flag("--json", common.json, "print one line of JSON at the end, and nothing else on standard output");
+}
+void apply(const Common& common) {
+  if (common.threads != 0) set_threads(common.threads);
+}
+
+// The folder and, unless it is a run to resume, the preset that flags then change.
+RunConfig starting_point(int argc, char** argv, bool resume, std::string_view default_preset) {
+  const std::optional<std::string> out = early_flag(argc, argv, "--out");
+  if (resume) {
+    check(out.has_value(), "--resume: needs --out DIR, the folder of the run");
+    return load_run(*out);
+  }
+  const Preset& preset = find_preset(early_flag(argc, argv, "--preset").value_or(std::string(default_preset)));
+  return {.source = {},
+          .model = preset.model,
+          .train = preset.train,
+          .out = out.value_or(fmt::format("runs/{}", preset.name))};
+}
+
+int train(int argc, char** argv, bool demo) {
+  const bool resume = std::any_of(argv, argv + argc, [](const char* a) { return std::string_view(a) == "--resume"; });
+  RunConfig config = starting_point(argc, argv, resume, "demo");
+  CLI::App app(demo ? "Trains a small mixture of experts on the built-in corpus and lets it write."
+                    : "Trains a model on the built-in corpus, or on --data FILE…, and keeps it in --out DIR.");
+  Common common;
+  std::string preset, out;
+  std::vector<std::string> data;
+  bool dense = false, resumed = false;
+  add_text_flag(app, "--preset", preset, "where the flags below start from");
+  add_text_flag(app, "--out", out, "the run's folder");
+  app.add_option("--data", data, "text files, UTF-8 or binary; default: the built-in corpus");
+  app.add_flag("--dense-twin", dense, "train the dense model with the same active parameters instead");
+  app.add_flag("--resume", resumed, "go on with the run in --out from its last checkpoint");
+  add_common(app, common);
+  add_flags(app, config.model);
+  add_flags(app, config.train);
+  parse_flags(app, argc, argv);
+  apply(common);
+  if (dense) config.model = dense_twin(config.model);
+  if (!data.empty()) config.source.files.assign(data.begin(), data.end());
+  if (demo && !resume && fs::exists(config.out)) fs::remove_all(config.out);  // the demo always starts anew
+  validate(config.model);
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  return run_training(std::move(config), resume, stop, common.json, demo);
+}
+
+int eval(int argc, char** argv) {
+  CLI::App app("Measures a model: cross-entropy, perplexity, bits per byte, and the distance to the floor.");
+  Common common;
+  EvalCommand command;
+  std::vector<std::string> data;
+  std::string model;
+  add_text_flag(app, "--model", model, "the model's folder")->required();
+  app.add_option("--data", data, "text files; default: what the model was trained on, the part kept for validation");
+  app.add_option("--tokens", command.tokens, "most tokens to predict; default: 200000, or all of --data");
+  add_common(app, common);
+  parse_flags(app, argc, argv);
+  apply(common);
+  command.model = model;
+  command.files.assign(data.begin(), data.end());
+  command.json = common.json;
+  return run_eval(command);
+}
+
+int inspect(int argc, char** argv) {
+  CLI::App app("Prints what a preset or a trained model is made of, what it costs, and which experts serve what.");
+  Common common;
+  std::string what;
+  app.add_option("what", what, "a preset's name or a model's folder")->required();
+  add_common(app, common);
+  parse_flags(app, argc, argv);
+  apply(common);
+  return run_inspect(what, common.json);
+}
+
+int tokenize(int argc, char** argv) {
+  CLI::App app("Shows how a tokenizer cuts a text.");
+  Common common;
+  TokenizeCommand command;
+  std::string tokenizer, file;
+  add_text_flag(app, "--tokenizer", tokenizer, "a tokenizer.json or a model's folder; default: bytes");
+  add_text_flag(app, "--text", command.text, "the text");
+  add_text_flag(app, "--file", file, "a file with the text; its ids are printed a line of text each");
+  add_common(app, common);
+  parse_flags(app, argc, argv);
+  command.tokenizer = tokenizer;
+  command.file = file;
+  command.json = common.json;
+  return run_tokenize(command);
+}
+
+int corpus(int argc, char** argv) {
+  CLI::App app("Prints the built-in corpus, or measures it.");
+  Common common;
+  CorpusCommand command;
+  std::string out;
+  TrainConfig config;
+  app.add_option("--documents", command.documents, "how many documents");
+  app.add_option("--first", command.first, "index of the first document");
+  app.add_option("--people", config.people, "people in the biographies");
+  app.add_option("--corpus-seed", config.corpus_seed, "which corpus");
+  add_text_flag(app, "--domain", command.domain, "only this domain");
+  app.add_flag("--measure", command.measure, "print each domain's size and floor instead of the text");
+  add_text_flag(app, "--out", out, "write FILE with the text and FILE.domains.jsonl with each document's domain");
+  add_common(app, common);
+  parse_flags(app, argc, argv);
+  command.out = out;
+  command.json = common.json;
+  command.people = config.people, command.seed = config.corpus_seed;
+  return run_corpus(command);
+}
+
+int program(int argc, char** argv) {
+  const std::string command = argc > 1 ? argv[1] : "";
+  argc -= 1, argv += 1;  // the command takes the program's place
+  if (command == "train") return train(argc, argv, false);
+  if (command == "demo") return train(argc, argv, true);
+  if (command == "eval") return eval(argc, argv);
+  if (command == "inspect") return inspect(argc, argv);
+  if (command == "tokenize") return tokenize(argc, argv);
+  if (command == "corpus") return corpus(argc, argv);
+  fail("command {}: must be train, demo, eval, inspect, tokenize or corpus", command.empty() ? "(none)" : command);
+}
+
+}  // namespace
+}  // namespace switchyard
+
+int main(int argc, char** argv) { return switchyard::run_program(argc, argv, switchyard::program); }
