@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <string_view>
 #include <unordered_set>
 
 #include "tensor/ops.h"
@@ -20,7 +21,10 @@ Var::Var(Tensor value, bool requires_grad) : node_(std::make_shared<Node>()) {
   node_->id = next_id++;
 }
 
-const Tensor& Var::value() const { return node_->value; }
+const Tensor& Var::value() const {
+  check(defined(), "value of an empty Var: it holds nothing");
+  return node_->value;
+}
 bool Var::requires_grad() const { return node_ && node_->requires_grad; }
 const Tensor& Var::grad() const { return node_->grad; }
 void Var::clear_grad() { node_->grad = Tensor(); }
@@ -62,9 +66,12 @@ void backward(const Var& loss) {
   // Collect everything that was computed, with a stack of our own: a history may be a million nodes deep.
   std::vector<std::shared_ptr<Node>> order{loss.node()};
   std::unordered_set<const Node*> seen{loss.node().get()};
-  for (size_t i = 0; i < order.size(); ++i)
+  for (size_t i = 0; i < order.size(); ++i) {
+    check(order[i]->backward || order[i]->op == std::string_view("leaf"),
+          "backward through {}: an earlier backward has released its history", order[i]->op);
     for (const Var& input : order[i]->inputs)
       if (input.requires_grad() && seen.insert(input.node().get()).second) order.push_back(input.node());
+  }
   // A node is younger than all its inputs, so from the youngest on, every gradient is complete when it is used.
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a->id > b->id; });
   loss.accumulate(Tensor::full(loss.shape(), 1, loss.dtype()));

@@ -21,7 +21,8 @@ template <class Config>
 void add_flags(CLI::App& app, Config& config, const std::string& group = "Options") {
   add_flags(app, std::span<const Field>(list_fields(config)), group);
 }
-// A flag of the program's own, `name` with its dashes, into a text or a list of texts, one for each time it is given.
+// A flag of the program's own, `name` with or without its dashes, into a text or a list of texts, one for each time it
+// is given.
 CLI::Option* add_text_flag(CLI::App& app, const std::string& name, std::string& text, const std::string& help);
 CLI::Option* add_text_flag(CLI::App& app, const std::string& name, std::optional<std::string>& text,
                            const std::string& help);

@@ -4,6 +4,8 @@ namespace switchyard {
 
 //@begin grouped-linear
 Var grouped_linear(const Var& x, const Var& w, const RoutingPlan& plan, Rows rows) {
+  check(x.shape().rows() == (rows == Rows::token ? plan.tokens : plan.slots),
+        "grouped_linear: x of shape {} for a plan of {} tokens and {} slots", x.shape().text(), plan.tokens, plan.slots);
   const Tensor row = rows == Rows::token ? plan.slot_token : Tensor();
   Tensor y = grouped_forward(plan.offset, row, plan.slots, x.value(), w.value());
   return make("grouped_linear", y, {x, w},
@@ -23,6 +25,8 @@ Var grouped_linear(const Var& x, const Var& w, const RoutingPlan& plan, Rows row
 //@begin combine
 Var combine(const Var& slots, const RoutingPlan& plan) {
   const Var& gate = plan.gate;
+  check(slots.shape().rows() == plan.slots && gate.shape().count() == plan.slots,
+        "combine: slots {} and gates {} for a plan of {} slots", slots.shape().text(), gate.shape().text(), plan.slots);
   Tensor y = combine(plan.token_offset, plan.token_slot, gate.value(), slots.value());
   return make("combine", y, {slots, gate}, [offset = plan.offset, token = plan.slot_token](Node& n) {
     const Var &slots = n.inputs[0], &gate = n.inputs[1];

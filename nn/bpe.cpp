@@ -12,7 +12,10 @@ namespace switchyard {
 namespace {
 
 //@begin stand-ins
-bool stands_for_itself(int byte) { return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174; }
+bool stands_for_itself(int byte) {
+  const bool ascii = byte >= 33 && byte <= 126;
+  return ascii || (byte >= 161 && byte != 173);  // 173: the soft hyphen
+}
 //@end stand-ins
 
 std::array<char32_t, 256> make_stand_ins() {
@@ -69,16 +72,18 @@ std::size_t piece_end(std::string_view text, std::size_t begin) {
     const Seen second = look(text, first.end);
     if (second.kind != CharClass::space) first = second;
   }
-  std::size_t end = first.end, last = begin;  // `last`: where the run's last character begins
+  //@begin run
+  std::size_t end = first.end, last = begin;
   while (end < text.size()) {
     const Seen next = look(text, end);
     if (next.kind != first.kind) break;
-    last = end;
+    last = end;  // where the last character of the run begins
     end = next.end;
   }
-  // \s+(?!\S): a run of spaces leaves its last one to the word that follows, unless it is the only one.
-  const bool leave_last = first.kind == CharClass::space && end < text.size() && last > begin;
-  return leave_last ? last : end;
+  // \s+(?!\S): of several spaces, the last is left to the word that follows.
+  const bool several = first.kind == CharClass::space && last > begin;
+  return several && end < text.size() ? last : end;
+  //@end run
 }
 
 // ---- Training ----
@@ -186,6 +191,7 @@ void Trainer::rewrite(int32_t word, const Merge& merge) {
       ids[kept++] = ids[i];
       continue;
     }
+    //@begin neighbours
     if (kept > 0) {
       change(ids[kept - 1], merge.left, -count, word);
       change(ids[kept - 1], merge.result, count, word);
@@ -195,6 +201,7 @@ void Trainer::rewrite(int32_t word, const Merge& merge) {
       change(merge.result, ids[i + 2], count, word);
     }
     ids[kept++] = merge.result;
+    //@end neighbours
     ++i;
   }
   ids.resize(kept);
@@ -205,7 +212,6 @@ void Trainer::rewrite(int32_t word, const Merge& merge) {
 // Hugging Face's trainer gives a merge the id of an older token where one spells the same bytes. That never happens
 // here: between two borders that still stand, what was merged depends on the bytes between them alone, so a stretch
 // that is two tokens now was two tokens everywhere.
-//@begin train
 std::vector<Merge> train_merges(std::string_view text, std::span<const int32_t, 256> byte_ids, int32_t first_id,
                                 int count) {
   Trainer trainer(text, byte_ids);
@@ -218,7 +224,6 @@ std::vector<Merge> train_merges(std::string_view text, std::span<const int32_t, 
   }
   return merges;
 }
-//@end train
 
 // ---- Encoding ----
 
@@ -269,6 +274,7 @@ void BpeEncoder::encode_piece(std::string_view piece, std::vector<int32_t>& out)
     symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], -1, i - 1, i + 1};
   for (std::size_t i = 0; i < piece.size(); ++i) offer(i);
   while (!queue.empty()) {
+    //@begin lowest
     const auto [lowest, at] = queue.top();
     queue.pop();
     Symbol& left = symbols[at];
@@ -280,6 +286,7 @@ void BpeEncoder::encode_piece(std::string_view piece, std::vector<int32_t>& out)
     if (left.next < piece.size()) symbols[left.next].previous = at;
     offer(at);
     if (at > 0) offer(left.previous);
+    //@end lowest
   }
   for (std::size_t i = 0; i < piece.size(); i = symbols[i].next) out.push_back(symbols[i].id);
 }

@@ -52,6 +52,7 @@ class Tokenizer {
   TokenizerKind kind() const { return kind_; }
   int vocab_size() const { return static_cast<int>(tokens_.size()); }
   int end_id() const { return end_id_; }
+  std::string_view end_token() const { return end_content_; }  // how the file writes it: <|end|>, or another's name
 
   // Bytes and BPE take any bytes and give them back unchanged. Chars: Error for a character that is not in the
   // vocabulary, naming it and its byte position. The second form appends to `out`.

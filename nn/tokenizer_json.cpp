@@ -203,6 +203,8 @@ Tokenizer Tokenizer::from_json(std::string_view text) {
     file = json::parse(text);
   } catch (const json::parse_error& error) {
     fail("not JSON at byte {}", error.byte);
+  } catch (const json::out_of_range&) {
+    fail("not JSON: a number is too large for a double");
   }
   check_keys(file);
   const TokenizerKind kind = read_kind(file);

@@ -47,11 +47,10 @@ std::string Utf8Stream::push(std::string_view bytes) {
   held_ += bytes;
   std::string out;
   std::size_t at = 0;
-  while (at < held_.size()) {
-    const Utf8Char next = read_utf8(held_, at);
+  for (Utf8Char next; at < held_.size(); at += next.length) {
+    next = read_utf8(held_, at);
     if (next.status == Utf8Char::incomplete) break;
     append_utf8(out, next.code);
-    at += next.length;
   }
   held_.erase(0, at);
   return out;

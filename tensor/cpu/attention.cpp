@@ -8,8 +8,7 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // exp in f64 fills its result lane by lane
 #include <type_traits>
 
-#include "tensor/cpu/declarations.h"
-#include "tensor/storage.h"
+#include "tensor/cpu/rows.h"
 
 namespace switchyard::cpu::SWITCHYARD_ISA {
 namespace {
@@ -115,37 +114,32 @@ void transpose(int64_t rows, int64_t padded, int64_t cols, const T* x, int64_t x
     for (int64_t j = 0; j < cols; ++j) out[j * out_row + i] = factor * x[i * x_row + j];
 }
 
-// Columns 0 .. n-1 of a row become -inf: these queries come before the key.
+// A block of queries that meet the same keys, and each tile of keys that it meets.
 template <class T>
-void mask(int64_t n, T* row) {
-  for (int64_t i = 0; i < n; ++i) row[i] = -T(__builtin_inf());
-}
-
-// One block of queries of one head: where it is, and which keys it meets.
 struct Block {
-  int64_t first, count;  // queries
-  int64_t width;         // count in whole vectors
-  int64_t position;      // of the first query, among the keys
+  int64_t first, count;    // queries
+  int64_t width;           // count in whole vectors
+  int64_t position, keys;  // of the first query, among the keys; keys that the last query sees
 
-  Block(const AttentionShape& s, int64_t index, int64_t lane_count)
-      : first(index * tile),
-        count(least(tile, s.Tq - first)),
-        width(round_up(count, lane_count)),
-        position(s.Tk - s.Tq + first) {}
-  int64_t keys() const { return position + count; }
+  // Queries of one head from index * tile on.
+  static Block of_queries(const AttentionShape& s, int64_t index) {
+    const int64_t first = index * tile, count = least(tile, s.Tq - first), position = s.Tk - s.Tq + first;
+    return {first, count, round_up(count, lanes<T>), position, position + count};
+  }
+  // One query of each head that reads the same keys; all of them are the last of their sequence.
+  static Block of_heads(const AttentionShape& s) {
+    return {0, s.H / s.K, round_up(s.H / s.K, lanes<T>), s.Tk - 1, s.Tk};
+  }
   // Keys of the tile that begins at `key` and may go up to `end`; large where no query is masked.
   int64_t tile_keys(int64_t key, int64_t end) const {
     return least(key + tile <= position + 1 ? tile : diagonal_tile, end - key);
   }
   // Queries before this one see nothing of a tile that begins at `key`; rounded down to whole vectors.
-  int64_t first_column(int64_t key, int64_t lane_count) const {
-    return key > position ? (key - position) / lane_count * lane_count : 0;
-  }
-  // Masks what lies behind each query in a score tile of n keys.
-  template <class T>
-  void mask_tile(int64_t key, int64_t n, T* scores) const {
+  int64_t first_column(int64_t key) const { return key > position ? (key - position) / lanes<T> * lanes<T> : 0; }
+  // Scores of n keys that lie behind the query become -inf.
+  void mask(int64_t key, int64_t n, T* scores) const {
     for (int64_t j = 0; j < n; ++j)
-      if (key + j > position) mask(least(key + j - position, width), scores + j * tile);
+      for (int64_t i = 0; i < least(key + j - position, width); ++i) scores[j * tile + i] = -__builtin_inf();
   }
 };
 
@@ -205,29 +199,24 @@ struct Running {
   }
 };
 
-// One block of queries of head h in batch b.
+// One block. All pointers are to its first query, or to the first key of its key/value head.
 template <class T>
-void attend(const AttentionShape& s, const Block& block, int64_t b, int64_t h, const T* q, const T* k, const T* v, T* y,
-            T* logsumexp, T* scratch) {
+void attend(const AttentionShape& s, const Block<T>& block, const T* q, int64_t q_row, const T* k, const T* v, T* y,
+            int64_t y_row, T* logsumexp, T* scratch) {
   const int64_t D = s.D;
   Running<T> run(scratch, D);
-  transpose(block.count, block.width, D, q + b * s.query_batch + block.first * s.query_row + h * D, s.query_row,
-            T(s.scale), run.q, tile);
-  const int64_t keys_at = b * s.key_batch + h / (s.H / s.K) * D;
-  for (int64_t key = 0, n; key < block.keys(); key += n) {
-    n = block.tile_keys(key, block.keys());
-    const int64_t column = block.first_column(key, lanes<T>), cols = block.width - column;
-    const int64_t at = keys_at + key * s.key_row;
+  transpose(block.count, block.width, D, q, q_row, T(s.scale), run.q, tile);
+  for (int64_t key = 0, n; key < block.keys; key += n) {
+    n = block.tile_keys(key, block.keys);
+    const int64_t column = block.first_column(key), cols = block.width - column, at = key * s.key_row;
     product<T>(n, cols, D, {k + at, s.key_row, 1}, run.q + column, tile, false, run.scores + column, tile);
-    block.mask_tile(key, n, run.scores);
+    block.mask(key, n, run.scores);
     run.take(n, D, column, block.width);
     product<T>(D, cols, n, {v + at, 1, s.key_row}, run.scores + column, tile, true, run.y + column, tile);
   }
   run.divide_by_sum(D, block.width);
-  transpose(D, D, block.count, run.y, tile, T(1), y + ((b * s.Tq + block.first) * s.H + h) * D, s.H * D);
-  for (int64_t i = 0; i < block.count; ++i) {
-    logsumexp[(b * s.H + h) * s.Tq + block.first + i] = run.largest[i] + T(__builtin_log(run.sum[i]));
-  }
+  transpose(D, D, block.count, run.y, tile, T(1), y, y_row);
+  for (int64_t i = 0; i < block.count; ++i) logsumexp[i] = run.largest[i] + log_of(run.sum[i]);
 }
 
 // What the backward keeps of a block of queries, by column (D, tile) and by row (tile, width), and of a chunk of keys.
@@ -241,14 +230,14 @@ struct Gradients {
   T logsumexp[tile], delta[tile];  // delta = dy . y
 
   static int64_t elements(int64_t D, int64_t keys) {
-    return 3 * D * tile + 2 * (tile + keys) * round_up(D, tile) + 2 * tile * tile;
+    return 3 * D * tile + 2 * (tile + keys) * round_up(D, lanes<T>) + 2 * tile * tile;
   }
   Gradients(T* scratch, int64_t D_, int64_t keys) : D(D_), width(round_up(D_, lanes<T>)) {
     qt = scratch, dyt = qt + D * tile, dqt = dyt + D * tile, p = dqt + D * tile, ds = p + tile * tile;
     q = ds + tile * tile, dy = q + tile * width, dk = dy + tile * width, dv = dk + keys * width;
     for (int64_t i = 0; i < 2 * keys * width; ++i) dk[i] = 0;
   }
-  void load_block(const AttentionShape& s, const Block& block, int64_t b, int64_t h, const T* q_, const T* y_,
+  void load_block(const AttentionShape& s, const Block<T>& block, int64_t b, int64_t h, const T* q_, const T* y_,
                   const T* logsumexp_, const T* dy_) {
     const T* from_q = q_ + b * s.query_batch + block.first * s.query_row + h * D;
     const int64_t at = ((b * s.Tq + block.first) * s.H + h) * D, row = s.H * D;
@@ -284,12 +273,12 @@ struct Gradients {
     }
   }
   // One tile: n keys from k and v, whose gradients are row `at` on.
-  void add_tile(const AttentionShape& s, const Block& block, int64_t key, int64_t n, const T* k, const T* v,
+  void add_tile(const AttentionShape& s, const Block<T>& block, int64_t key, int64_t n, const T* k, const T* v,
                 int64_t at) {
-    const int64_t column = block.first_column(key, lanes<T>), cols = block.width - column;
+    const int64_t column = block.first_column(key), cols = block.width - column;
     product<T>(n, cols, D, {k, s.key_row, 1}, qt + column, tile, false, p + column, tile);
     product<T>(n, cols, D, {v, s.key_row, 1}, dyt + column, tile, false, ds + column, tile);
-    block.mask_tile(key, n, p);
+    block.mask(key, n, p);
     through_softmax(n, column, block.width);
     const int64_t seen = block.count - column;
     product<T>(n, width, seen, {p + column, tile, 1}, dy + column * width, width, true, dv + at * width, width);
@@ -307,8 +296,9 @@ struct Split {
   int64_t row, batch, part;  // strides of dq; from one part to the next
   explicit Split(const AttentionShape& s) {
     const int64_t heads = s.B * s.K, wanted = heads > 0 && heads < 32 ? 32 / heads : 1;
-    keys = round_up(s.Tk / wanted + 1, tile);
-    chunks = (s.Tk + keys - 1) / keys;
+    const int64_t tiles = (s.Tk + tile - 1) / tile;
+    keys = tile * ((tiles + wanted - 1) / wanted);
+    chunks = keys > 0 ? (s.Tk + keys - 1) / keys : 0;
     items = heads * chunks;
   }
 };
@@ -323,10 +313,10 @@ void backward_item(const AttentionShape& s, const Split<T>& split, int64_t item,
   Gradients<T> run(scratch, D, split.keys);
   for (int64_t h = kv * group; h < (kv + 1) * group; ++h)
     for (int64_t index = 0; index * tile < s.Tq; ++index) {
-      const Block block(s, index, lanes<T>);
-      if (block.keys() <= begin) continue;
+      const Block block = Block<T>::of_queries(s, index);
+      if (block.keys <= begin) continue;
       run.load_block(s, block, b, h, q, y, logsumexp, dy);
-      for (int64_t key = begin, last = least(end, block.keys()), n; key < last; key += n) {
+      for (int64_t key = begin, last = least(end, block.keys), n; key < last; key += n) {
         n = block.tile_keys(key, last);
         const int64_t at = keys_at + key * s.key_row;
         run.add_tile(s, block, key, n, k + at, v + at, key - begin);
@@ -346,12 +336,12 @@ template <class T>
 void sum_parts(const AttentionShape& s, const Split<T>& split, T* dq) {
   const int64_t blocks = (s.Tq + tile - 1) / tile, cols = s.H * s.D;
   parallel_for(s.B * blocks, [&](int64_t item) {
-    const Block block(s, item % blocks, lanes<T>);
+    const Block block = Block<T>::of_queries(s, item % blocks);
     for (int64_t i = block.first; i < block.first + block.count; ++i) {
       T* out = dq + item / blocks * s.query_batch + i * s.query_row;
       const T* part = split.dq + item / blocks * split.batch + i * split.row;
       for (int64_t c = 0; c < cols; ++c) out[c] = part[c];
-      for (int64_t chunk = 1; chunk * split.keys < block.keys(); ++chunk)
+      for (int64_t chunk = 1; chunk * split.keys < block.keys; ++chunk)
         for (int64_t c = 0; c < cols; ++c) out[c] += part[chunk * split.part + c];
     }
   });
@@ -359,13 +349,19 @@ void sum_parts(const AttentionShape& s, const Split<T>& split, T* dq) {
 
 }  // namespace
 
-// The longest blocks, those of the last queries, go first.
+// The longest blocks of a head, those of its last queries, go first. A single query makes poor use of a vector: there
+// the heads that share a key/value head stand side by side in a block, and their keys are read once for all of them.
 template <class T>
-void attention(const AttentionShape& shape, const T* q, const T* k, const T* v, T* y, T* logsumexp) {
-  const int64_t heads = shape.B * shape.H, blocks = (shape.Tq + tile - 1) / tile;
-  parallel_with_scratch<T>(heads * blocks, 2 * shape.D * tile + tile * tile, [&](int64_t i, T* scratch) {
-    const Block block(shape, blocks - 1 - i % blocks, lanes<T>);
-    attend(shape, block, i / blocks / shape.H, i / blocks % shape.H, q, k, v, y, logsumexp, scratch);
+void attention(const AttentionShape& s, const T* q, const T* k, const T* v, T* y, T* logsumexp) {
+  const int64_t D = s.D, group = s.H / s.K, blocks = (s.Tq + tile - 1) / tile;
+  const bool side_by_side = s.Tq == 1 && group <= tile;
+  const int64_t step = side_by_side ? group : 1, q_row = side_by_side ? D : s.query_row;
+  parallel_with_scratch<T>(s.B * (s.H / step) * blocks, 2 * D * tile + tile * tile, [&](int64_t i, T* scratch) {
+    const Block block = side_by_side ? Block<T>::of_heads(s) : Block<T>::of_queries(s, blocks - 1 - i % blocks);
+    const int64_t h = i / blocks * step % s.H, b = i / blocks * step / s.H, keys = b * s.key_batch + h / group * D;
+    attend(s, block, q + b * s.query_batch + block.first * s.query_row + h * D, q_row, k + keys, v + keys,
+           y + ((b * s.Tq + block.first) * s.H + h) * D, side_by_side ? D : s.H * D,
+           logsumexp + (b * s.H + h) * s.Tq + block.first, scratch);
   });
 }
 

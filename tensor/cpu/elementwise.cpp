@@ -6,9 +6,9 @@ namespace {
 
 // y[i] = f(x[i]...) over all threads.
 template <class T, class F, class... Input>
-void map(int64_t n, T* y, F f, const Input*... x) {
+void map(F f, int64_t n, T* y, const Input*... x) {
   parallel_blocks(n, block_elements,
-                  [&](int64_t first, int64_t last) { map_row(last - first, y + first, f, (x + first)...); });
+                  [&](int64_t first, int64_t last) { map_row(f, last - first, y + first, (x + first)...); });
 }
 
 template <class T, class F>
@@ -61,33 +61,29 @@ template <class T>
 
 template <class T>
 void fill(int64_t n, T value, T* y) {
-  map(n, y, [value] { return splat(value); });
+  map([value] { return splat(value); }, n, y);
 }
 
 template <class T>
 void add(int64_t n, const T* a, const T* b, T* y) {
-  map(
-      n, y, [](Vec<T> u, Vec<T> v) { return u + v; }, a, b);
+  map([](Vec<T> u, Vec<T> v) { return u + v; }, n, y, a, b);
 }
 
 template <class T>
 void multiply(int64_t n, const T* a, const T* b, T* y) {
-  map(
-      n, y, [](Vec<T> u, Vec<T> v) { return u * v; }, a, b);
+  map([](Vec<T> u, Vec<T> v) { return u * v; }, n, y, a, b);
 }
 
 template <class T>
 void scale(int64_t n, T alpha, const T* x, T* y) {
-  map(
-      n, y, [alpha](Vec<T> v) { return alpha * v; }, x);
+  map([alpha](Vec<T> v) { return alpha * v; }, n, y, x);
 }
 
 template <class T>
 void add_bias(int64_t rows, int64_t cols, const T* x, const T* bias, T* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r)
-      map_row(
-          cols, y + r * cols, [](Vec<T> u, Vec<T> v) { return u + v; }, x + r * cols, bias);
+      map_row([](Vec<T> u, Vec<T> v) { return u + v; }, cols, y + r * cols, x + r * cols, bias);
   });
 }
 
@@ -95,23 +91,17 @@ template <class T>
 void unary(Unary op, int64_t n, const T* x, T* y) {
   switch (op) {
     case Unary::relu:  // a NaN stays one
-      return map(
-          n, y, [](Vec<T> v) { return v < T(0) ? Vec<T>{} : v; }, x);
+      return map([](Vec<T> v) { return v < T(0) ? Vec<T>{} : v; }, n, y, x);
     case Unary::gelu:
-      return map(
-          n, y, [](Vec<T> v) { return v * normal_cdf<T>(v, bell<T>(v)); }, x);
+      return map([](Vec<T> v) { return v * normal_cdf<T>(v, bell<T>(v)); }, n, y, x);
     case Unary::silu:
-      return map(
-          n, y, [](Vec<T> v) { return v * sigmoid<T>(v); }, x);
+      return map([](Vec<T> v) { return v * sigmoid<T>(v); }, n, y, x);
     case Unary::sigmoid:
-      return map(
-          n, y, [](Vec<T> v) { return sigmoid<T>(v); }, x);
+      return map([](Vec<T> v) { return sigmoid<T>(v); }, n, y, x);
     case Unary::exp:
-      return map(
-          n, y, [](Vec<T> v) { return exp<T>(v); }, x);
+      return map([](Vec<T> v) { return exp<T>(v); }, n, y, x);
     case Unary::log:
-      return map(
-          n, y, [](Vec<T> v) { return each_lane<T>(v, log_of<T>); }, x);
+      return map([](Vec<T> v) { return each_lane<T>(v, log_of<T>); }, n, y, x);
   }
 }
 
@@ -119,27 +109,22 @@ template <class T>
 void unary_backward(Unary op, int64_t n, const T* x, const T* dy, T* dx) {
   switch (op) {
     case Unary::relu:
-      return map(
-          n, dx, [](Vec<T> v, Vec<T> d) { return v > T(0) ? d : Vec<T>{}; }, x, dy);
+      return map([](Vec<T> v, Vec<T> d) { return v > T(0) ? d : Vec<T>{}; }, n, dx, x, dy);
     case Unary::gelu:
-      return map(
-          n, dx, [](Vec<T> v, Vec<T> d) { return d * gelu_slope<T>(v); }, x, dy);
+      return map([](Vec<T> v, Vec<T> d) { return d * gelu_slope<T>(v); }, n, dx, x, dy);
     case Unary::silu:
-      return map(
-          n, dx, [](Vec<T> v, Vec<T> d) { return d * silu_slope<T>(v, sigmoid<T>(v)); }, x, dy);
+      return map([](Vec<T> v, Vec<T> d) { return d * silu_slope<T>(v, sigmoid<T>(v)); }, n, dx, x, dy);
     case Unary::sigmoid: {  // even in x: e^-|x| / (1 + e^-|x|)^2 neither overflows nor cancels
       const auto slope = [](Vec<T> v, Vec<T> d) {
         const Vec<T> e = exp<T>(v < T(0) ? v : -v);
         return d * e / ((T(1) + e) * (T(1) + e));
       };
-      return map(n, dx, slope, x, dy);
+      return map(slope, n, dx, x, dy);
     }
     case Unary::exp:
-      return map(
-          n, dx, [](Vec<T> v, Vec<T> d) { return d * exp<T>(v); }, x, dy);
+      return map([](Vec<T> v, Vec<T> d) { return d * exp<T>(v); }, n, dx, x, dy);
     case Unary::log:
-      return map(
-          n, dx, [](Vec<T> v, Vec<T> d) { return d / v; }, x, dy);
+      return map([](Vec<T> v, Vec<T> d) { return d / v; }, n, dx, x, dy);
   }
 }
 
@@ -148,8 +133,7 @@ void swiglu(int64_t rows, int64_t F, const T* gate_up, T* y) {
   parallel_blocks(rows, rows_per_block(2 * F), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T *gate = gate_up + r * 2 * F, *up = gate + F;
-      map_row(
-          F, y + r * F, [](Vec<T> g, Vec<T> u) { return g * sigmoid<T>(g) * u; }, gate, up);
+      map_row([](Vec<T> g, Vec<T> u) { return g * sigmoid<T>(g) * u; }, F, y + r * F, gate, up);
     }
   });
 }

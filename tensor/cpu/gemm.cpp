@@ -9,11 +9,12 @@
 namespace switchyard::cpu::SWITCHYARD_ISA {
 namespace {
 
-constexpr int64_t block_rows = 512;                           // of op(A), packed at a time
-constexpr int64_t block_k = 256;                              // one panel of B: 32 KiB of f32 on AVX-512
-constexpr int64_t few_rows = 8;                               // up to here packing does not pay
-constexpr int64_t least_work = 1 << 20, most_work = 1 << 23;  // of an item, in multiply-adds
-constexpr int64_t item_bytes = 1 << 16;                       // of B, where rows are few and memory is the limit
+constexpr int64_t block_rows = 512;      // of op(A), packed at a time
+constexpr int64_t block_k = 256;         // one panel of B: 32 KiB of f32 on AVX-512
+constexpr int64_t few_rows = line_sums;  // up to here packing B does not pay
+constexpr int64_t least_work = 1 << 20;  // multiply-adds worth handing to another thread
+constexpr int64_t least_side = 128;      // blocks of C with shorter sides spend their time on packing
+constexpr int64_t item_bytes = 1 << 17;  // of B, where rows are few and memory is the limit
 
 // C (M x N) = or += op(A) op(B). Its blocks are work items numbered from `first_item`.
 template <class T>
@@ -62,36 +63,39 @@ thread_local Scratch packed_a, packed_b, problem_list;
 
 template <class T>
 bool is_small(const Problem<T>& p) {
-  return p.M <= few_rows && p.a.along_k;
+  return p.M <= few_rows && p.a.along_k && p.b.along_k;
 }
 
-// A block of op(A), packed as panels of nearly equal height: panel i starts at start(i).
+// A block of op(A), packed: panels of equal height (the last one may be lower), each of them K groups as pack_panel
+// leaves them.
 template <class T>
 struct PackedRows {
   T* data;
-  Range rows, k;
-  int64_t panels() const { return ceil_divide(rows.size(), tile_rows); }
-  Range panel(int64_t i) const { return piece(rows.size(), panels(), i); }
-  T* start(int64_t i) const { return data + panel(i).first * k.size() + i * lanes<T>; }
+  int64_t rows, K, panels, height;
+  int64_t first(int64_t i) const { return i * height; }
+  int64_t size(int64_t i) const { return smaller(height, rows - first(i)); }
+  T* panel(int64_t i) const { return data + i * (height * K + lanes<T>); }  // pack_panel writes a little too far
 };
+constexpr int64_t packed_rows_size = (block_rows / tile_rows + 1) * (tile_rows * block_k + lanes<float>);
 
 template <class T>
 PackedRows<T> pack_rows(const Operand<T>& a, Range rows, Range k, T* data) {
-  const PackedRows<T> packed{data, rows, k};
-  // Across k, all panels advance together: then the rows of memory are read from one end to the other.
-  const int64_t n = k.size(), chunk = a.along_k ? larger(n, 1) : 16;
-  for (int64_t k0 = 0; k0 < n; k0 += chunk)
-    for (int64_t i = 0; i < packed.panels(); ++i) {
-      const Range r = packed.panel(i);
-      pack_panel<T>(a, rows.first + r.first, r.size(), r.size(), k.first + k0, smaller(chunk, n - k0),
-                    packed.start(i) + k0 * r.size());
+  const int64_t panels = ceil_divide(rows.size(), tile_rows), height = ceil_divide(rows.size(), panels);
+  const PackedRows<T> packed{data, rows.size(), k.size(), ceil_divide(rows.size(), height), height};
+  // Across k, all panels advance together, 8 k's at a time: so memory is read in long rows.
+  const int64_t chunk = a.along_k ? larger(packed.K, 1) : 8;
+  for (int64_t k0 = 0; k0 < packed.K; k0 += chunk)
+    for (int64_t i = 0; i < packed.panels; ++i) {
+      const int64_t size = packed.size(i);
+      pack_panel<T>(a, rows.first + packed.first(i), size, size, k.first + k0, smaller(chunk, packed.K - k0),
+                    packed.panel(i) + k0 * size);
     }
   return packed;
 }
 
 template <class T>
 void multiply_block(const Problem<T>& p, Range rows, Range cols) {
-  T* a = static_cast<T*>(packed_a.get(sizeof(T) * (block_rows * block_k + (block_rows / tile_rows + 2) * lanes<T>)));
+  T* a = static_cast<T*>(packed_a.get(sizeof(T) * packed_rows_size));
   T* b = static_cast<T*>(packed_b.get(sizeof(T) * (tile_cols<T> * block_k + lanes<T>)));
   const int64_t steps = larger(1, ceil_divide(p.K, block_k));
   for (int64_t step = 0; step < steps; ++step) {
@@ -100,11 +104,9 @@ void multiply_block(const Problem<T>& p, Range rows, Range cols) {
     for (int64_t n = cols.first; n < cols.last; n += tile_cols<T>) {
       const int64_t width = smaller(tile_cols<T>, cols.last - n);
       pack_panel<T>(p.b, n, width, tile_cols<T>, k.first, k.size(), b);
-      for (int64_t i = 0; i < packed.panels(); ++i) {
-        const Range r = packed.panel(i);
-        multiply_rows<T>(r.size(), k.size(), packed.start(i), b, width, p.add || step > 0,
-                         p.c + (rows.first + r.first) * p.N + n, p.N);
-      }
+      for (int64_t i = 0; i < packed.panels; ++i)
+        multiply_rows<T>(packed.size(i), packed.K, packed.panel(i), b, width, p.add || step > 0,
+                         p.c + (rows.first + packed.first(i)) * p.N + n, p.N);
     }
   }
 }
@@ -112,21 +114,10 @@ void multiply_block(const Problem<T>& p, Range rows, Range cols) {
 // R rows from m on, all columns of the range.
 template <class T, int R>
 void multiply_few(const Problem<T>& p, int64_t m, Range cols) {
-  constexpr int L = lanes<T>;
+  constexpr int J = line_sums / R;
   int64_t n = cols.first;
-  if (p.b.along_k) {
-    for (; n + 4 <= cols.last; n += 4) multiply_lines<T, R, 4>(p.K, p.a, m, p.b, n, p.add, p.c, p.N);
-    for (; n < cols.last; ++n) multiply_lines<T, R, 1>(p.K, p.a, m, p.b, n, p.add, p.c, p.N);
-    return;
-  }
-  for (; n + 4 * L <= cols.last; n += 4 * L) multiply_columns<T, R, 4>(p.K, p.a, m, p.b, n, p.add, p.c, p.N);
-  for (; n + L <= cols.last; n += L) multiply_columns<T, R, 1>(p.K, p.a, m, p.b, n, p.add, p.c, p.N);
-  for (int64_t r = m; r < m + R; ++r)
-    for (int64_t j = n; j < cols.last; ++j) {
-      T total = 0;
-      for (int64_t k = 0; k < p.K; ++k) total += p.a.at(r)[k] * p.b.at(k)[j];
-      p.c[r * p.N + j] = p.add ? p.c[r * p.N + j] + total : total;
-    }
+  for (; n + J <= cols.last; n += J) multiply_lines<T, R, J>(p.K, p.a, m, p.b, n, p.add, p.c, p.N);
+  for (; n < cols.last; ++n) multiply_lines<T, R, 1>(p.K, p.a, m, p.b, n, p.add, p.c, p.N);
 }
 
 template <class T>
@@ -140,19 +131,23 @@ void multiply_item(const Problem<T>& p, int64_t item) {
   if (m < p.M) multiply_few<T, 1>(p, m, cols);
 }
 
-// How problems are cut into items depends on the sizes of all of them alone, and no sum is cut: so no thread count
-// changes a bit. A small total makes small items, so that several threads find something; larger items pack less.
+// Cuts a problem into items of about item_work multiply-adds, as square as they can be: each row of a block costs
+// packing once per column block, and the other way round. Where the cuts lie changes no bit, for no sum is cut.
 template <class T>
 void cut(Problem<T>& p, int64_t item_work) {
   p.row_blocks = p.col_blocks = 0;
   if (p.M == 0 || p.N == 0) return;
-  const int64_t tiles = ceil_divide(p.N, tile_cols<T>), elements_of_b = tiles * tile_cols<T> * larger(p.K, 1);
   if (is_small(p)) {
     p.row_blocks = 1;
-    p.col_blocks = clamp(elements_of_b * int64_t(sizeof(T)) / item_bytes, 1, tiles);
-  } else {
-    p.row_blocks = ceil_divide(p.M, block_rows);
-    p.col_blocks = clamp(p.M * elements_of_b / (p.row_blocks * item_work), 1, ceil_divide(tiles, 4));
+    p.col_blocks = clamp(p.N * p.K * int64_t(sizeof(T)) / item_bytes, 1, p.N);
+    return;
+  }
+  p.row_blocks = ceil_divide(p.M, block_rows), p.col_blocks = 1;
+  const int64_t wanted = p.M * p.N * p.K / item_work;
+  while (p.row_blocks * p.col_blocks < wanted) {
+    const int64_t rows = p.M / p.row_blocks, cols = p.N / p.col_blocks;
+    if (larger(rows, cols) < 2 * least_side) break;
+    ++(rows > cols ? p.row_blocks : p.col_blocks);
   }
 }
 
@@ -160,8 +155,9 @@ template <class T>
 void multiply_all(int64_t count, Problem<T>* list) {
   int64_t work = 0, items = 0;
   for (int64_t i = 0; i < count; ++i) work += list[i].M * list[i].N * list[i].K;
+  const int64_t item_work = threads() == 1 ? larger(work, 1) : larger(work / (4 * threads()), least_work);
   for (int64_t i = 0; i < count; ++i) {
-    cut(list[i], clamp(work / 8, least_work, most_work));
+    cut(list[i], item_work);
     list[i].first_item = items;
     items += list[i].row_blocks * list[i].col_blocks;
   }

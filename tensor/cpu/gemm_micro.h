@@ -7,8 +7,10 @@ namespace switchyard::cpu::SWITCHYARD_ISA {
 // The tile: so many rows times two vectors of columns fill the registers, leaving a few for A and B.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int tile_rows = 14;  // 28 sums of 32 registers
+constexpr int line_sums = 16;  // of multiply_lines
 #else
 constexpr int tile_rows = 6;  // 12 sums of 16 registers
+constexpr int line_sums = 8;
 #endif
 template <class T>
 constexpr int tile_cols = 2 * lanes<T>;
@@ -52,63 +54,52 @@ void multiply_rows(int64_t rows, int64_t K, const T* a, const T* b, int64_t cols
   }
 }
 
-// For few rows of C packing does not pay: these read B once, as it lies, at the speed of memory. Here for B along k:
+// total[i] = the sum of the lanes of x[i], each in the order of sum_lanes, for `lanes` vectors at a time.
+template <class T, int n>
+[[gnu::always_inline]] inline void sum_lanes_of_each(Vec<T>* x, T* total) {
+  constexpr int L = lanes<T>;
+#pragma GCC unroll 16
+  for (int group = 0; group < n; group += L) {
+    transpose<T>(x + group);
+#pragma GCC unroll 4
+    for (int half = L / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+      for (int i = 0; i < half; ++i) x[group + i] += x[group + i + half];
+    store(total + group, x[group]);
+  }
+}
+
+// For few rows of C packing B does not pay. If B lies along k it is read once, as it lies, at the speed of memory:
 // J columns of C (+)= R rows of A times J lines of B, the sums running over k lane by lane.
 template <class T, int R, int J>
 void multiply_lines(int64_t K, const Operand<T>& a, int64_t m, const Operand<T>& b, int64_t n, bool add, T* c,
                     int64_t c_stride) {
-  constexpr int L = lanes<T>;
+  constexpr int L = lanes<T>, sums = (R * J + L - 1) / L * L;
   const T *x[R], *w[J];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) x[r] = a.at(m + r);
+#pragma GCC unroll 16
   for (int j = 0; j < J; ++j) w[j] = b.at(n + j);
-  Vec<T> sum[R][J] = {};
+  Vec<T> sum[sums] = {};
   int64_t k = 0;
   for (; k + L <= K; k += L) {
-    Vec<T> line[J];
-#pragma GCC unroll 8
-    for (int j = 0; j < J; ++j) line[j] = load(w[j] + k);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const Vec<T> y = load(x[r] + k);
-#pragma GCC unroll 8
-      for (int j = 0; j < J; ++j) sum[r][j] += y * line[j];
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
+    Vec<T> y[R];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) y[r] = load(x[r] + k);
+#pragma GCC unroll 16
     for (int j = 0; j < J; ++j) {
-      T total = sum_lanes<T>(sum[r][j]);
-      for (int64_t i = k; i < K; ++i) total += x[r][i] * w[j][i];
-      T& result = c[(m + r) * c_stride + n + j];
-      result = add ? result + total : total;
-    }
-}
-
-// The same for B across k: R rows of A times V vectors of columns, k by k.
-template <class T, int R, int V>
-void multiply_columns(int64_t K, const Operand<T>& a, int64_t m, const Operand<T>& b, int64_t n, bool add, T* c,
-                      int64_t c_stride) {
-  constexpr int L = lanes<T>;
-  const T* x[R];
-  for (int r = 0; r < R; ++r) x[r] = a.at(m + r);
-  Vec<T> sum[R][V] = {};
-  for (int64_t k = 0; k < K; ++k) {
-    const T* w = b.at(k) + n;
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      const Vec<T> y = load(w + v * L);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sum[r][v] += splat(x[r][k]) * y;
+      const Vec<T> line = load(w[j] + k);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) sum[r * J + j] += y[r] * line;
     }
   }
-  c += m * c_stride + n;
-#pragma GCC unroll 8
+  T total[sums];
+  sum_lanes_of_each<T, sums>(sum, total);
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      T* to = c + r * c_stride + v * L;
-      store(to, add ? load(to) + sum[r][v] : sum[r][v]);
+    for (int j = 0; j < J; ++j) {
+      T& result = c[(m + r) * c_stride + n + j];
+      for (int64_t i = k; i < K; ++i) total[r * J + j] += x[r][i] * w[j][i];
+      result = add ? result + total[r * J + j] : total[r * J + j];
     }
 }
 

@@ -24,11 +24,10 @@ void cross_entropy_backward(int64_t rows, int64_t V, const T* x, const int32_t* 
       const T shift = logsumexp[r], factor = g[r];
       T* d = dx + r * V;
       if (target[r] < 0) {
-        map_row(V, d, [] { return Vec<T>{}; });
+        map_row([] { return Vec<T>{}; }, V, d);
         continue;
       }
-      map_row(
-          V, d, [shift, factor](Vec<T> v) { return factor * exp<T>(v - shift); }, x + r * V);
+      map_row([shift, factor](Vec<T> v) { return factor * exp<T>(v - shift); }, V, d, x + r * V);
       d[target[r]] -= factor;
     }
   });

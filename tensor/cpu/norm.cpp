@@ -11,8 +11,7 @@ void rms_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const T* w
       const T* row = x + r * cols;
       const double squares = sum_double(cols, row, [](auto v) { return v * v; });
       const T inverse = T(1 / sqrt_of(squares / double(cols) + epsilon));
-      map_row(
-          cols, y + r * cols, [inverse](Vec<T> v, Vec<T> weight) { return v * inverse * weight; }, row, w);
+      map_row([inverse](Vec<T> v, Vec<T> weight) { return v * inverse * weight; }, cols, y + r * cols, row, w);
       inverse_rms[r] = inverse;
     }
   });
@@ -51,7 +50,7 @@ void layer_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const T*
       const auto normalize = [center, inverse](Vec<T> v, Vec<T> weight, Vec<T> bias) {
         return (v - center) * inverse * weight + bias;
       };
-      map_row(cols, y + r * cols, normalize, row, w, b);
+      map_row(normalize, cols, y + r * cols, row, w, b);
       mean[r] = center, inverse_std[r] = inverse;
     }
   });

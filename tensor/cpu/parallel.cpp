@@ -109,6 +109,7 @@ int available_cpus() {
 
 int thread_count = 0;  // 0 until somebody asks
 std::unique_ptr<Pool> pool;
+std::mutex pool_in_use;  // one loop at a time has the helpers
 
 }  // namespace
 
@@ -119,6 +120,7 @@ int threads() {
 
 void set_threads(int n) {
   check(n >= 1 && n <= 1024, "--threads {}: must be 1 to 1024", n);
+  check(!inside_loop, "set_threads({}) inside a parallel loop: must stand outside", n);
   if (n == thread_count) return;
   pool = n > 1 ? std::make_unique<Pool>(n - 1) : nullptr;
   thread_count = n;
@@ -127,11 +129,14 @@ void set_threads(int n) {
 namespace cpu {
 
 void run_parallel(int64_t n, LoopBody body, void* context) {
-  if (n <= 1 || inside_loop || threads() == 1) {
+  const auto alone = [&] {
     for (int64_t i = 0; i < n; ++i) body(context, i);
-  } else {
-    pool->run(n, body, context);
-  }
+  };
+  if (n <= 1 || inside_loop) return alone();
+  // A second thread that calls while the helpers are busy does its loop itself.
+  const std::unique_lock lock(pool_in_use, std::try_to_lock);
+  if (!lock || threads() == 1) return alone();
+  pool->run(n, body, context);
 }
 
 }  // namespace cpu

@@ -10,7 +10,7 @@ using LoopBody = void (*)(void* context, int64_t index);
 void run_parallel(int64_t n, LoopBody body, void* context);
 
 // Calls f(i) for i = 0 .. n-1, dealing the indices out one by one. An index should be worth 10 microseconds or more.
-// A loop inside a loop runs on its own thread alone.
+// A loop inside a loop runs on its own thread alone. f must not throw.
 template <class F>
 void parallel_for(int64_t n, F&& f) {
   run_parallel(

@@ -85,11 +85,9 @@ void column_sum(int64_t rows, int64_t cols, const T* x, T* y) {
     for (; r + 4 <= last; r += 4) {  // four rows a pass, so that the sums are read and written less often
       const T *x0 = x + r * cols, *x1 = x0 + cols, *x2 = x1 + cols, *x3 = x2 + cols;
       const auto add_four = [](Vec<T> s, Vec<T> a, Vec<T> b, Vec<T> c, Vec<T> d) { return s + ((a + b) + (c + d)); };
-      map_row(cols, sums, add_four, sums, x0, x1, x2, x3);
+      map_row(add_four, cols, sums, sums, x0, x1, x2, x3);
     }
-    for (; r < last; ++r)
-      map_row(
-          cols, sums, [](Vec<T> s, Vec<T> v) { return s + v; }, sums, x + r * cols);
+    for (; r < last; ++r) map_row([](Vec<T> s, Vec<T> v) { return s + v; }, cols, sums, sums, x + r * cols);
   });
 }
 
@@ -105,8 +103,7 @@ void scale_rows(int64_t rows, int64_t cols, const T* x, const T* s, T* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T factor = s[r];
-      map_row(
-          cols, y + r * cols, [factor](Vec<T> v) { return factor * v; }, x + r * cols);
+      map_row([factor](Vec<T> v) { return factor * v; }, cols, y + r * cols, x + r * cols);
     }
   });
 }
@@ -118,8 +115,7 @@ void softmax(int64_t rows, int64_t cols, const T* x, T* y) {
     for (int64_t r = first; r < last; ++r) {
       const T *row = x + r * cols, shift = finite_maximum(cols, row);
       const T factor = 1 / sum_exp(cols, row, shift, y + r * cols);
-      map_row(
-          cols, y + r * cols, [factor](Vec<T> v) { return factor * v; }, y + r * cols);
+      map_row([factor](Vec<T> v) { return factor * v; }, cols, y + r * cols, y + r * cols);
     }
   });
 }
@@ -129,8 +125,7 @@ void softmax_backward(int64_t rows, int64_t cols, const T* y, const T* dy, T* dx
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T *p = y + r * cols, *d = dy + r * cols, mean = dot(cols, p, d);
-      map_row(
-          cols, dx + r * cols, [mean](Vec<T> pv, Vec<T> dv) { return pv * (dv - mean); }, p, d);
+      map_row([mean](Vec<T> pv, Vec<T> dv) { return pv * (dv - mean); }, cols, dx + r * cols, p, d);
     }
   });
 }

@@ -37,7 +37,7 @@ template <class T>
 
 // y[i] = f(x[i]...), a vector at a time. y may be one of the inputs.
 template <class T, class F, class... Input>
-[[gnu::always_inline]] inline void map_row(int64_t n, T* y, F f, const Input*... x) {
+[[gnu::always_inline]] inline void map_row(F f, int64_t n, T* y, const Input*... x) {
   for (int64_t i = 0; i < n; i += lanes<T>) store_up_to(y + i, f(load_up_to(x + i, n - i)...), n - i);
 }
 

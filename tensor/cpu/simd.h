@@ -47,37 +47,46 @@ template <class T>
 [[gnu::always_inline]] inline Vec<T> splat(T x) {
   return x - Vec<T>{};
 }
-// The first n < lanes elements; the rest are `rest`, and their memory is not touched.
+// The first n < lanes elements; the rest are `rest`, and their memory is not touched. The loops over all lanes become
+// masked moves; loops to n would become calls of memcpy.
 template <class T>
 [[gnu::always_inline]] inline Vec<T> load_part(const T* p, int64_t n, T rest = 0) {
-  Vec<T> v = splat(rest);
-  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
-  return v;
+  T x[lanes<T>];
+  for (int i = 0; i < lanes<T>; ++i) x[i] = i < n ? p[i] : rest;
+  return load(x);
 }
 template <class T>
 [[gnu::always_inline]] inline void store_part(T* p, Vec<T> v, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+  T x[lanes<T>];
+  store(x, v);
+  for (int i = 0; i < lanes<T>; ++i)
+    if (i < n) p[i] = x[i];
 }
 template <class T>
 [[gnu::always_inline]] inline Vec<T> maximum(Vec<T> a, Vec<T> b) {
   return a > b ? a : b;
 }
-// Sums and maxima of the lanes pair up halves, always in the same order.
-template <class T>
-[[gnu::always_inline]] inline T sum_lanes(Vec<T> v) {
-  T x[lanes<T>];
-  store(x, v);
-  for (int half = lanes<T> / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) x[i] += x[i + half];
-  return x[0];
+// Lane i of the result is lane i ^ distance of v.
+template <int distance, class V>
+[[gnu::always_inline]] inline V exchange_lanes(V v) {
+  decltype(v < v) from;
+  for (int i = 0; i < int(sizeof v / sizeof v[0]); ++i) from[i] = i ^ distance;
+  return __builtin_shuffle(v, from);
 }
-template <class T>
+// Sums and maxima of the lanes pair up halves, always in the same order.
+template <class T, int half = lanes<T> / 2>
+[[gnu::always_inline]] inline T sum_lanes(Vec<T> v) {
+  if constexpr (half == 0)
+    return v[0];
+  else
+    return sum_lanes<T, half / 2>(v + exchange_lanes<half>(v));
+}
+template <class T, int half = lanes<T> / 2>
 [[gnu::always_inline]] inline T max_lanes(Vec<T> v) {
-  T x[lanes<T>];
-  store(x, v);
-  for (int half = lanes<T> / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-  return x[0];
+  if constexpr (half == 0)
+    return v[0];
+  else
+    return max_lanes<T, half / 2>(maximum<T>(v, exchange_lanes<half>(v)));
 }
 
 // e^x, at most 2 units in the last place off for f32 (Cody and Waite's reduction, then a polynomial of degree 6);
@@ -90,6 +99,7 @@ template <class T>
     return y;
   } else {
     typedef int32_t Int __attribute__((vector_size(vector_bytes)));
+    typedef uint32_t Bits __attribute__((vector_size(vector_bytes)));
     // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
     constexpr float magic = 12582912.0f;
     const Vec<T> shifted = x * 1.44269504089f + magic;
@@ -103,10 +113,10 @@ template <class T>
     p = p * r + 5.0000001201e-1f;
     p = (p * r * r + r) + 1.0f;
     // 2^n in two halves, so that neither factor overflows while the product still fits.
-    Int bits;
+    Bits bits;  // unsigned: where x is far out of range, this arithmetic wraps and its result is not used
     __builtin_memcpy(&bits, &shifted, sizeof bits);
-    const Int whole = bits - 0x4B400000, half = whole >> 1;
-    const Int bits_a = (half + 127) << 23, bits_b = (whole - half + 127) << 23;
+    const Bits whole = bits - 0x4B400000u, half = Bits(Int(whole) >> 1);
+    const Bits bits_a = (half + 127u) << 23, bits_b = (whole - half + 127u) << 23;
     Vec<T> a, b;
     __builtin_memcpy(&a, &bits_a, sizeof a);
     __builtin_memcpy(&b, &bits_b, sizeof b);

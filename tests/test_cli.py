@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""The programs from end to end, as a person at a terminal uses them: train, resume, generate, eval, inspect, tokenize,
+corpus, and what they say to bad input. Finds the programs through SWITCHYARD_BUILD (default: build)."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+BUILD = pathlib.Path(os.environ.get("SWITCHYARD_BUILD", "build")).resolve()
+TINY = ["--preset", "demo", "--layers", "2", "--width", "32", "--heads", "2", "--kv-heads", "2", "--ffn", "32",
+        "--context", "48", "--batch", "4", "--merged-vocab", "300", "--corpus-bytes", "60000", "--warmup", "5",
+        "--eval-tokens", "500"]
+MODEL_FILES = ["model.safetensors", "optimizer.safetensors", "config.json", "tokenizer.json", "train.json"]
+
+
+def call(program, *arguments, **options):
+    command = [str(BUILD / f"switchyard-{program}"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def train(out, *arguments):
+    return call("train", "train", *TINY, "--out", out, "--json", *arguments)
+
+
+def last_json(result):
+    return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in MODEL_FILES}
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.dir = pathlib.Path(self.scratch.name)
+
+    def tearDown(self):
+        self.scratch.cleanup()
+
+    def assertFails(self, result, *words):
+        """One line `error: …` on stderr that holds the words, exit code 2."""
+        self.assertEqual(result.returncode, 2, result.stderr)
+        lines = result.stderr.strip().splitlines()
+        self.assertEqual(len(lines), 1, result.stderr)
+        self.assertTrue(lines[0].startswith("error: "), result.stderr)
+        for word in words:
+            self.assertIn(word, lines[0])
+
+
+class WholeLine(Folder):
+    def test_train_generate_eval_inspect(self):
+        out = self.dir / "run"
+        trained = train(out, "--steps", 20)
+        self.assertEqual(trained.returncode, 0, trained.stderr)
+        numbers = last_json(trained)
+        for key in ("steps", "train_loss", "val_loss", "tokens_per_second", "parameters", "active_parameters"):
+            self.assertIn(key, numbers)
+        self.assertEqual(numbers["steps"], 20)
+        self.assertLess(numbers["active_parameters"], numbers["parameters"])
+        for name in MODEL_FILES + ["metrics.jsonl"]:
+            self.assertTrue((out / name).stat().st_size > 0, name)
+        metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([m["step"] for m in metrics if "loss" in m], list(range(1, 21)))
+        self.assertEqual(len(trained.stdout.strip().splitlines()), 1, "--json prints one line")
+
+        written = call("infer", "generate", "--model", out, "--prompt", "Once", "--max-tokens", 12, "--seed", 3, "--json")
+        self.assertEqual(written.returncode, 0, written.stderr)
+        again = call("infer", "generate", "--model", out, "--prompt", "Once", "--max-tokens", 12, "--seed", 3, "--json")
+        self.assertEqual(last_json(written)["text"], last_json(again)["text"], "the same seed writes the same")
+        self.assertLessEqual(last_json(written)["tokens"], 12)
+
+        measured = last_json(call("train", "eval", "--model", out, "--tokens", 2000, "--json"))
+        for key in ("loss", "perplexity", "bits_per_byte", "floor_bits_per_byte"):
+            self.assertIn(key, measured)
+        self.assertGreater(measured["bits_per_byte"], measured["floor_bits_per_byte"])
+        self.assertEqual(len(measured["domains"]), 8)
+
+        shown = call("train", "inspect", out)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertIn("timetables", shown.stdout)
+        self.assertEqual(last_json(call("train", "inspect", out, "--json"))["parameters"], numbers["parameters"])
+
+    def test_text_of_ones_own(self):
+        text = self.dir / "text.txt"
+        text.write_text("the quick brown fox jumps over the lazy dog\n" * 400 + "äöü ßé 漢字\n" * 20, encoding="utf-8")
+        for kind in ("bytes", "chars", "bpe"):
+            result = train(self.dir / kind, "--steps", 5, "--data", text, "--tokenizer", kind)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(call("train", "eval", "--model", self.dir / kind, "--json").returncode, 0)
+        binary = self.dir / "binary"
+        binary.write_bytes(bytes(i * i % 251 for i in range(20000)))
+        result = train(self.dir / "b", "--steps", 3, "--data", binary, text, "--tokenizer", "bytes")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_dense_twin_has_the_active_parameters_but_for_the_router(self):
+        moe = last_json(train(self.dir / "moe", "--steps", 1))
+        dense = last_json(train(self.dir / "dense", "--steps", 1, "--dense-twin"))
+        self.assertEqual(dense["parameters"], dense["active_parameters"])
+        self.assertEqual(moe["active_parameters"] - dense["parameters"], 2 * 8 * 32)  # two routers of (8, 32)
+
+
+class SameBits(Folder):
+    def test_threads(self):
+        for threads in (1, 2, 3):
+            self.assertEqual(train(self.dir / str(threads), "--steps", 8, "--threads", threads).returncode, 0)
+        one = contents(self.dir / "1")
+        self.assertEqual(one, contents(self.dir / "2"))
+        self.assertEqual(one, contents(self.dir / "3"))
+
+    def test_kill_and_resume(self):
+        whole, killed = self.dir / "whole", self.dir / "killed"
+        arguments = ["--steps", 60, "--checkpoint-every", 10, "--dropout", 0.1, "--capacity", 1.0, "--jitter", 0.1,
+                     "--accumulate", 2]
+        self.assertEqual(train(whole, *arguments).returncode, 0)
+        process = subprocess.Popen([str(BUILD / "switchyard-train"), "train", *TINY, "--out", str(killed), "--json",
+                                    *map(str, arguments)], stdout=subprocess.DEVNULL)
+        while not (killed / "train.json").exists():
+            self.assertIsNone(process.poll(), "ended before its first checkpoint")
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self.assertLess(json.loads((killed / "train.json").read_text())["step"], 60)
+        resumed = call("train", "train", "--resume", "--out", killed, "--json")
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        self.assertEqual(contents(whole), contents(killed))
+        steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").read_text().splitlines()
+                 if '"loss"' in line]
+        self.assertEqual(steps, list(range(1, 61)))
+
+    def test_interrupt_saves_and_says_how_to_go_on(self):
+        out = self.dir / "run"
+        process = subprocess.Popen([str(BUILD / "switchyard-train"), "train", *TINY, "--out", str(out), "--steps",
+                                    "100000"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while not (out / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=60)[1]
+        self.assertIn(f"--resume --out {out}", error)
+        self.assertGreater(json.loads((out / "train.json").read_text())["step"], 0)
+
+
+class BadInput(Folder):
+    def test_flags(self):
+        self.assertFails(train(self.dir / "a", "--experts", 0), "--experts 0: must be 1 to 4096")
+        self.assertFails(train(self.dir / "a", "--expert", 4), "--expert", "did you mean --experts?")
+        self.assertFails(train(self.dir / "a", "--top-k", 9), "--top-k 9", "8")
+        self.assertFails(train(self.dir / "a", "--top-k", 1), "--gate-norm")
+        self.assertFails(train(self.dir / "a", "--capacity", 0), "--capacity 0")
+        self.assertFails(train(self.dir / "a", "--steps", "many"), "--steps many")
+        self.assertFails(call("train", "train", "--preset", "dmeo", "--out", self.dir / "a"), "did you mean demo?")
+        self.assertFails(call("train", "trian"), "trian")
+        self.assertFalse((self.dir / "a").exists(), "nothing is written for a bad command line")
+
+    def test_files(self):
+        self.assertFails(train(self.dir / "a", "--data", self.dir / "none.txt"), "none.txt")
+        short = self.dir / "short.txt"
+        short.write_text("short")
+        self.assertFails(train(self.dir / "b", "--data", short), "--context")
+        self.assertFails(call("infer", "generate", "--model", self.dir / "none"), "none")
+        self.assertFails(call("train", "eval", "--model", self.dir / "none"), "none")
+        self.assertFails(call("train", "inspect", "dem"), "did you mean demo?")
+        self.assertFails(call("train", "train", "--resume", "--out", self.dir / "c"), "no run")
+
+    def test_a_run_is_not_overwritten(self):
+        self.assertEqual(train(self.dir / "run", "--steps", 2).returncode, 0)
+        before = contents(self.dir / "run")
+        self.assertFails(train(self.dir / "run", "--steps", 2), "--resume")
+        self.assertEqual(before, contents(self.dir / "run"))
+
+    def test_damaged_checkpoint(self):
+        out = self.dir / "run"
+        self.assertEqual(train(out, "--steps", 2).returncode, 0)
+        model = (out / "model.safetensors").read_bytes()
+        (out / "model.safetensors").write_bytes(model[:-1])
+        self.assertFails(call("infer", "generate", "--model", out), "model.safetensors")
+        (out / "model.safetensors").write_bytes(model)
+        (out / "config.json").write_text("{")
+        self.assertFails(call("infer", "generate", "--model", out), "config.json")
+        (out / "tokenizer.json").write_text("[]")
+        self.assertFails(call("train", "tokenize", "--tokenizer", out, "--text", "a"), "tokenizer.json")
+
+
+class Text(Folder):
+    def test_tokenize(self):
+        result = call("train", "tokenize", "--text", "Zug €")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("90 117 103 32 226 130 172", result.stdout)
+
+    def test_corpus(self):
+        first = call("train", "corpus", "--documents", 20)
+        self.assertEqual(first.stdout, call("train", "corpus", "--documents", 20).stdout)
+        out = self.dir / "corpus.txt"
+        self.assertEqual(call("train", "corpus", "--documents", 20, "--out", out).returncode, 0)
+        text = out.read_bytes()
+        for line in (self.dir / "corpus.txt.domains.jsonl").read_text().splitlines():
+            document = json.loads(line)
+            self.assertEqual(text[document["start"] + document["bytes"]:][:2], b"\n\n")
+        measured = last_json(call("train", "corpus", "--measure", "--documents", 500, "--json"))
+        self.assertEqual(len(measured["domains"]), 9)  # eight, and all of them
+        self.assertFails(call("train", "corpus", "--domain", "poems"), "stories")
+
+
+if __name__ == "__main__":
+    unittest.main()
