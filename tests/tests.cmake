@@ -1,0 +1,20 @@
+# The tests that are programs: the book, the tree, and the command line. Every tests/test_*.py is one; it finds the
+# built programs through the environment variable SWITCHYARD_BUILD.
+if(SWITCHYARD_SANITIZE MATCHES thread)
+  # The part that ThreadSanitizer is for; the whole suite would take it an hour.
+  add_test(NAME kernels COMMAND switchyard_tests --test-suite=kernels* WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endif()
+
+if(NOT Python3_Interpreter_FOUND)
+  message(WARNING "Python 3 not found: the tests of the book, the tree and the command line are left out")
+  return()
+endif()
+add_test(NAME book COMMAND ${Python3_EXECUTABLE} -B docs/book.py check --build ${CMAKE_BINARY_DIR}
+         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+add_test(NAME tree COMMAND ${Python3_EXECUTABLE} -B tests/check_tree.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+file(GLOB PYTHON_TESTS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/test_*.py)
+foreach(script ${PYTHON_TESTS})
+  get_filename_component(name ${script} NAME_WE)
+  add_test(NAME ${name} COMMAND ${Python3_EXECUTABLE} -B ${script} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "SWITCHYARD_BUILD=${CMAKE_BINARY_DIR}")
+endforeach()
