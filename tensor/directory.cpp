@@ -62,6 +62,7 @@ DirectoryUpdate::~DirectoryUpdate() {
 }
 
 void DirectoryUpdate::commit() {
+  //@begin commit
   sync(partial_);
   std::error_code error;
   fs::rename(partial_, directory_ / decided, error);  // this decides
@@ -69,6 +70,7 @@ void DirectoryUpdate::commit() {
   committed_ = true;
   if (on_step_) on_step_();
   finish_update(directory_, on_step_);
+  //@end commit
 }
 
 void finish_update(const fs::path& directory, const std::function<void()>& on_step) {

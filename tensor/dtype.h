@@ -40,11 +40,13 @@ constexpr Dtype dtype_of() {
 }
 
 // Calls f.template operator()<T>() with the C++ type of a floating dtype. Error for any other dtype.
+//@begin float-type
 template <class F>
 decltype(auto) with_float_type(Dtype dtype, F&& f) {
   if (dtype == Dtype::f32) return f.template operator()<float>();
   if (dtype == Dtype::f64) return f.template operator()<double>();
   fail("dtype {}: the operation needs f32 or f64", name(dtype));
 }
+//@end float-type
 
 }  // namespace switchyard

@@ -58,9 +58,11 @@ struct Kernels {
   void (&swiglu_backward)(int64_t rows, int64_t F, const T* gate_up, const T* dy, T* d_gate_up);
   void (&dropout)(int64_t n, double p, RandomKey key, const T* x, T* y);  // its own backward, with dy for x
 
+  //@begin reductions
   // Reductions, in an order that no thread count changes.
   double (&sum)(int64_t n, const T* x);
   double (&sum_squares)(int64_t n, const T* x);
+  //@end reductions
   void (&column_sum)(int64_t rows, int64_t cols, const T* x, T* y);              // y[c] = sum over r of x[r][c]
   void (&row_dot)(int64_t rows, int64_t cols, const T* a, const T* b, T* y);     // y[r] = a[r] . b[r]
   void (&scale_rows)(int64_t rows, int64_t cols, const T* x, const T* s, T* y);  // y[r] = s[r] * x[r]

@@ -36,12 +36,14 @@ class Shape {
     return n;
   }
   // A tensor seen as a matrix: the last axis is `cols`, everything before it `rows`.
+  //@begin matrix
   int64_t cols() const { return rank_ ? sizes_[rank_ - 1] : 1; }
   int64_t rows() const {
     int64_t n = 1;
     for (int i = 0; i + 1 < rank_; ++i) n *= sizes_[i];
     return n;
   }
+  //@end matrix
   // The same shape with another last (or first) axis.
   Shape with_last(int64_t size) const { return with(rank_ - 1, size); }
   Shape with_first(int64_t size) const { return with(0, size); }

@@ -30,6 +30,7 @@ class Pool {
     void* data = nullptr;
     {
       std::lock_guard lock(mutex_);
+      //@begin take
       std::vector<void*>& waiting = free_[bytes];
       if (!waiting.empty()) {
         data = waiting.back();
@@ -37,6 +38,7 @@ class Pool {
       } else {
         data = from_system(bytes);
       }
+      //@end take
       stats_.bytes_in_use += static_cast<int64_t>(bytes);
       stats_.bytes_peak = std::max(stats_.bytes_peak, stats_.bytes_in_use);
     }

@@ -59,8 +59,11 @@ Tensor Tensor::rows(int64_t first, int64_t last) const {
   check(shape_.rank() >= 1 && 0 <= first && first <= last && last <= shape_[0], "rows {}..{} of shape {}: out of range",
         first, last, shape_.text());
   Tensor view = *this;
+  //@begin rows
   view.shape_ = shape_.with_first(last - first);
-  view.offset_ += first * (shape_[0] ? count() / shape_[0] : 0) * static_cast<int64_t>(size_of(dtype_));
+  const int64_t row = shape_[0] ? count() / shape_[0] : 0;  // elements
+  view.offset_ += first * row * static_cast<int64_t>(size_of(dtype_));
+  //@end rows
   return view;
 }
 

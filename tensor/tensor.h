@@ -53,10 +53,12 @@ class Tensor {
   bool unique() const { return storage_.use_count() == 1; }
 
  private:
+  //@begin fields
   std::shared_ptr<Storage> storage_;
   int64_t offset_ = 0;  // bytes
   Shape shape_{0};
   Dtype dtype_ = Dtype::f32;
+  //@end fields
 };
 
 }  // namespace switchyard

@@ -5,7 +5,6 @@
 // Inside, everything is transposed: a score tile has a row for each key and a column for each query. The lanes of a
 // vector are then different queries, so maxima and sums need no step across lanes, K and V are read as they lie, and
 // no head width is special.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // exp in f64 fills its result lane by lane
 #include <type_traits>
 
 #include "tensor/cpu/rows.h"
@@ -184,10 +183,13 @@ struct Running {
       const Vec<T> before = load(largest + i);
       Vec<T> most = before;
       for (int64_t j = 0; j < n; ++j) most = maximum<T>(most, load(scores + j * tile + i));
-      const Vec<T> shift = most == lowest ? Vec<T>{} : most;  // lest -inf - -inf be NaN
+      //@begin running
+      const Vec<T> shift = most == lowest ? Vec<T>{} : most;  // no -inf - -inf
       const Vec<T> shrink = exp<T>(before - shift);
       store<T>(largest + i, most);
-      store<T>(sum + i, load(sum + i) * shrink + exponentials<T>(n, shift, scores + i));
+      const Vec<T> total = exponentials<T>(n, shift, scores + i);
+      store<T>(sum + i, load(sum + i) * shrink + total);
+      //@end running
       for (int64_t d = 0; d < D; ++d) store<T>(y + d * tile + i, load(y + d * tile + i) * shrink);
     }
   }
@@ -266,9 +268,11 @@ struct Gradients {
     for (int64_t i = column; i < end; i += lanes<T>) {
       const Vec<T> log_sum = load(logsumexp + i), mean = load(delta + i);
       for (int64_t at = i; at < n * tile; at += tile) {
+        //@begin softmax-backward
         const Vec<T> probability = exp<T>(load(p + at) - log_sum);
         store<T>(p + at, probability);
         store<T>(ds + at, probability * (load(ds + at) - mean));
+        //@end softmax-backward
       }
     }
   }

@@ -57,10 +57,12 @@ template <class T>
 const Kernels<T>& kernels(Device device) {
   check(device == Device::cpu, "device {}: not built in", name(device));
 #if defined(__x86_64__)
+  //@begin choose
   if (cpu::isa() == cpu::Isa::avx512) return cpu::avx512::table<T>();
   if (cpu::isa() == cpu::Isa::avx2) return cpu::avx2::table<T>();
 #endif
   return cpu::portable::table<T>();
+  //@end choose
 }
 
 template const Kernels<float>& kernels(Device);

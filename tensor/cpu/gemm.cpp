@@ -11,20 +11,26 @@ namespace {
 
 constexpr int64_t block_rows = 512;      // of op(A), packed at a time
 constexpr int64_t block_k = 256;         // one panel of B: 32 KiB of f32 on AVX-512
-constexpr int64_t few_rows = line_sums;  // up to here packing B does not pay
+constexpr int64_t few = line_sums;       // rows or columns of C, for which packing does not pay
 constexpr int64_t least_work = 1 << 20;  // multiply-adds worth handing to another thread
 constexpr int64_t least_side = 128;      // blocks of C with shorter sides spend their time on packing
-constexpr int64_t item_bytes = 1 << 17;  // of B, where rows are few and memory is the limit
+constexpr int64_t item_bytes = 1 << 17;  // of the longer operand, where the other is short and memory is the limit
 
-// C (M x N) = or += op(A) op(B). Its blocks are work items numbered from `first_item`.
+//@begin problem
+// C (M x N) = or += op(A) op(B).
+// Its blocks are work items numbered from `first_item`.
 template <class T>
 struct Problem {
   int64_t M, N, K;
   Operand<T> a, b;
   T* c;
   bool add;
-  int64_t row_blocks, col_blocks, first_item;
+  // An expert's rows on average: other tokens' choices must not change the
+  // order of a sum.
+  int64_t usual_rows = M;
+  int64_t row_blocks = 0, col_blocks = 0, first_item = 0;
 };
+//@end problem
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -63,7 +69,7 @@ thread_local Scratch packed_a, packed_b, problem_list;
 
 template <class T>
 bool is_small(const Problem<T>& p) {
-  return p.M <= few_rows && p.a.along_k && p.b.along_k;
+  return smaller(p.usual_rows, p.N) <= few && p.a.along_k && p.b.along_k;
 }
 
 // A block of op(A), packed: panels of equal height (the last one may be lower), each of them K groups as pack_panel
@@ -76,6 +82,7 @@ struct PackedRows {
   int64_t size(int64_t i) const { return smaller(height, rows - first(i)); }
   T* panel(int64_t i) const { return data + i * (height * K + lanes<T>); }  // pack_panel writes a little too far
 };
+// Room for the largest block, in elements of any type.
 constexpr int64_t packed_rows_size = (block_rows / tile_rows + 1) * (tile_rows * block_k + lanes<float>);
 
 template <class T>
@@ -125,25 +132,25 @@ void multiply_item(const Problem<T>& p, int64_t item) {
   const Range rows = piece(p.M, p.row_blocks, item / p.col_blocks);
   const Range cols = piece(p.N, p.col_blocks, item % p.col_blocks, tile_cols<T>);
   if (!is_small(p)) return multiply_block(p, rows, cols);
-  int64_t m = 0;
-  for (; m + 4 <= p.M; m += 4) multiply_few<T, 4>(p, m, cols);
-  for (; m + 2 <= p.M; m += 2) multiply_few<T, 2>(p, m, cols);
-  if (m < p.M) multiply_few<T, 1>(p, m, cols);
+  int64_t m = rows.first;
+  for (; m + 4 <= rows.last; m += 4) multiply_few<T, 4>(p, m, cols);
+  for (; m + 2 <= rows.last; m += 2) multiply_few<T, 2>(p, m, cols);
+  if (m < rows.last) multiply_few<T, 1>(p, m, cols);
 }
 
 // Cuts a problem into items of about item_work multiply-adds, as square as they can be: each row of a block costs
 // packing once per column block, and the other way round. Where the cuts lie changes no bit, for no sum is cut.
 template <class T>
 void cut(Problem<T>& p, int64_t item_work) {
-  p.row_blocks = p.col_blocks = 0;
-  if (p.M == 0 || p.N == 0) return;
+  if (p.M == 0 || p.N == 0) return;  // no items
+  p.row_blocks = p.col_blocks = 1;
   if (is_small(p)) {
-    p.row_blocks = 1;
-    p.col_blocks = clamp(p.N * p.K * int64_t(sizeof(T)) / item_bytes, 1, p.N);
+    const int64_t longer = larger(p.M, p.N);
+    (p.M > p.N ? p.row_blocks : p.col_blocks) = clamp(longer * p.K * int64_t(sizeof(T)) / item_bytes, 1, longer);
     return;
   }
-  p.row_blocks = ceil_divide(p.M, block_rows), p.col_blocks = 1;
-  const int64_t wanted = p.M * p.N * p.K / item_work;
+  p.row_blocks = ceil_divide(p.M, block_rows);
+  const int64_t wanted = (p.M * p.N * p.K + item_work / 2) / item_work;
   while (p.row_blocks * p.col_blocks < wanted) {
     const int64_t rows = p.M / p.row_blocks, cols = p.N / p.col_blocks;
     if (larger(rows, cols) < 2 * least_side) break;
@@ -156,19 +163,22 @@ void multiply_all(int64_t count, Problem<T>* list) {
   int64_t work = 0, items = 0;
   for (int64_t i = 0; i < count; ++i) work += list[i].M * list[i].N * list[i].K;
   const int64_t item_work = threads() == 1 ? larger(work, 1) : larger(work / (4 * threads()), least_work);
+  //@begin work-list
   for (int64_t i = 0; i < count; ++i) {
     cut(list[i], item_work);
     list[i].first_item = items;
     items += list[i].row_blocks * list[i].col_blocks;
   }
   parallel_for(items, [&](int64_t item) {
-    int64_t low = 0, high = count;  // the last problem whose first item is not beyond this one
+    // The last problem whose first item is not beyond this one.
+    int64_t low = 0, high = count;
     while (high - low > 1) {
       const int64_t middle = (low + high) / 2;
       (list[middle].first_item <= item ? low : high) = middle;
     }
     multiply_item(list[low], item - list[low].first_item);
   });
+  //@end work-list
 }
 
 template <class T>
@@ -181,8 +191,7 @@ Problem<T>* problems(int64_t count) {
 template <class T>
 void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, const T* b, bool accumulate,
           T* c) {
-  Problem<T> p{M, N, K, {a, transpose_a ? M : K, !transpose_a}, {b, transpose_b ? K : N, transpose_b}, c, accumulate,
-               0, 0, 0};
+  Problem<T> p{M, N, K, {a, transpose_a ? M : K, !transpose_a}, {b, transpose_b ? K : N, transpose_b}, c, accumulate};
   multiply_all(1, &p);
 }
 
@@ -193,7 +202,8 @@ void grouped_forward(int64_t E, int64_t out, int64_t in, const int32_t* offset, 
   for (int64_t e = 0; e < E; ++e) {
     const int64_t s = offset[e];
     const Operand<T> slots = row ? Operand<T>{x, in, true, row + s} : Operand<T>{x + s * in, in, true};
-    list[e] = {offset[e + 1] - s, out, in, slots, {w + e * out * in, in, true}, y + s * out, false, 0, 0, 0};
+    const Operand<T> weight{w + e * out * in, in, true};
+    list[e] = {offset[e + 1] - s, out, in, slots, weight, y + s * out, false, ceil_divide(offset[E], E)};
   }
   multiply_all(E, list);
 }
@@ -201,19 +211,14 @@ void grouped_forward(int64_t E, int64_t out, int64_t in, const int32_t* offset, 
 template <class T>
 void grouped_backward_input(int64_t E, int64_t out, int64_t in, const int32_t* offset, const T* dy, const T* w, T* dx) {
   Problem<T>* list = problems<T>(E);
+  //@begin backward-input
   for (int64_t e = 0; e < E; ++e) {
     const int64_t s = offset[e];
-    list[e] = {offset[e + 1] - s,
-               in,
-               out,
-               {dy + s * out, out, true},
-               {w + e * out * in, in, false},
-               dx + s * in,
-               false,
-               0,
-               0,
-               0};
+    const Operand<T> slots{dy + s * out, out, true};
+    const Operand<T> weight{w + e * out * in, in, false};
+    list[e] = {offset[e + 1] - s, in, out, slots, weight, dx + s * in, false};
   }
+  //@end backward-input
   multiply_all(E, list);
 }
 
@@ -224,7 +229,7 @@ void grouped_backward_weight(int64_t E, int64_t out, int64_t in, const int32_t* 
   for (int64_t e = 0; e < E; ++e) {
     const int64_t s = offset[e];
     const Operand<T> slots = row ? Operand<T>{x, in, false, row + s} : Operand<T>{x + s * in, in, false};
-    list[e] = {out, in, offset[e + 1] - s, {dy + s * out, out, false}, slots, dw + e * out * in, false, 0, 0, 0};
+    list[e] = {out, in, offset[e + 1] - s, {dy + s * out, out, false}, slots, dw + e * out * in, false};
   }
   multiply_all(E, list);
 }

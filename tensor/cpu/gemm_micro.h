@@ -20,6 +20,7 @@ template <class T, int R>
 void multiply_tile(int64_t K, const T* a, const T* b, int64_t cols, bool add, T* c, int64_t c_stride) {
   constexpr int L = lanes<T>;
   for (int r = 0; r < R; ++r) __builtin_prefetch(c + r * c_stride, 1), __builtin_prefetch(c + r * c_stride + L, 1);
+  //@begin tile
   Vec<T> sum[R][2] = {};
   for (int64_t k = 0; k < K; ++k, a += R, b += 2 * L) {
     const Vec<T> b0 = load(b), b1 = load(b + L);
@@ -30,6 +31,7 @@ void multiply_tile(int64_t K, const T* a, const T* b, int64_t cols, bool add, T*
       sum[r][1] += x * b1;
     }
   }
+  //@end tile
   if (cols == 2 * L) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r, c += c_stride) {
@@ -69,8 +71,8 @@ template <class T, int n>
   }
 }
 
-// For few rows of C packing B does not pay. If B lies along k it is read once, as it lies, at the speed of memory:
-// J columns of C (+)= R rows of A times J lines of B, the sums running over k lane by lane.
+// For few rows or columns of C packing does not pay. If A and B both lie along k they are read as they lie, at the
+// speed of memory: J columns of C (+)= R rows of A times J lines of B, the sums running over k lane by lane.
 template <class T, int R, int J>
 void multiply_lines(int64_t K, const Operand<T>& a, int64_t m, const Operand<T>& b, int64_t n, bool add, T* c,
                     int64_t c_stride) {

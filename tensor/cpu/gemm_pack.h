@@ -10,14 +10,16 @@ namespace switchyard::cpu::SWITCHYARD_ISA {
 // One operand of a product, seen as lines (the rows of op(A), the columns of op(B)) that are summed over k. In memory
 // it is a row-major matrix of which each row is either one line (along_k) or one k of all lines. With `row`, memory
 // row i is row[i] of `data`: so experts read the rows of their tokens where they lie.
+//@begin operand
 template <class T>
 struct Operand {
   const T* data;
-  int64_t stride;  // elements from one memory row to the next, and in each of them
+  int64_t stride;  // elements of a memory row
   bool along_k;
   const int32_t* row = nullptr;
   const T* at(int64_t i) const { return data + (row ? row[i] : i) * stride; }
 };
+//@end operand
 
 // The lanes of a and b chosen by index: 0 .. lanes-1 are a's, the next are b's.
 template <class T, int... index>

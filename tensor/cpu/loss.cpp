@@ -7,11 +7,14 @@ template <class T>
 void cross_entropy(int64_t rows, int64_t V, const T* x, const int32_t* target, T* loss, T* logsumexp) {
   parallel_blocks(rows, rows_per_block(V), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
+      //@begin cross-entropy
       const T *row = x + r * V, shift = finite_maximum(V, row);
       const T log_sum = log_of(sum_exp<T>(V, row, shift, nullptr));
       logsumexp[r] = shift + log_sum;
-      // Not logsumexp - x[target]: between large logits, that difference has lost the digits of log_sum.
+      // Not logsumexp - x[target]: between large logits, that difference has
+      // lost the digits of log_sum.
       loss[r] = target[r] < 0 ? 0 : log_sum + (shift - row[target[r]]);
+      //@end cross-entropy
     }
   });
 }

@@ -8,9 +8,11 @@ template <class T>
 void rms_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const T* w, T* y, T* inverse_rms) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
+      //@begin rms
       const T* row = x + r * cols;
       const double squares = sum_double(cols, row, [](auto v) { return v * v; });
       const T inverse = T(1 / sqrt_of(squares / double(cols) + epsilon));
+      //@end rms
       map_row([inverse](Vec<T> v, Vec<T> weight) { return v * inverse * weight; }, cols, y + r * cols, row, w);
       inverse_rms[r] = inverse;
     }

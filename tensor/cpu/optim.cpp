@@ -12,10 +12,12 @@ void adamw(int64_t n, const AdamWStep& step, const T* gradient, T* w, T* m, T* v
   parallel_blocks(n, block_elements, [=](int64_t first, int64_t last) {
 #pragma GCC ivdep
     for (int64_t i = first; i < last; ++i) {
+      //@begin adamw
       const T g = gradient_scale * gradient[i];
       m[i] = beta1 * m[i] + rest1 * g;
       v[i] = beta2 * v[i] + rest2 * g * g;
       w[i] -= rate * m[i] / (sqrt_of(v[i] * correction2) + epsilon) + kept * w[i];
+      //@end adamw
     }
   });
 }

@@ -7,9 +7,11 @@ namespace {
 // The sum of f(x[i]): at most 64 blocks, cut by n alone, are summed and then added in order.
 template <class T, class F>
 double sum_blocks(int64_t n, const T* x, F f) {
+  //@begin blocks
   constexpr int64_t most_blocks = 64;
   const int64_t at_least = (n + most_blocks - 1) / most_blocks;
   const int64_t block = at_least > block_elements ? at_least : block_elements;
+  //@end blocks
   double partial[most_blocks] = {};
   parallel_blocks(
       n, block, [&](int64_t first, int64_t last) { partial[first / block] = sum_double(last - first, x + first, f); });
@@ -31,9 +33,11 @@ template <class T>
 // The order of top_k: higher values first, NaN last, equal ones by index.
 template <class T>
 [[gnu::always_inline]] inline bool precedes(const T* x, int32_t i, int32_t j) {
+  //@begin precedes
   const bool i_is_nan = x[i] != x[i], j_is_nan = x[j] != x[j];
   if (i_is_nan != j_is_nan) return j_is_nan;
   return x[i] > x[j] || (!(x[j] > x[i]) && i < j);
+  //@end precedes
 }
 
 // Moves heap[i] down until no child comes later in the order; the root is then the last of the n.

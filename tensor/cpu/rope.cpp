@@ -24,9 +24,11 @@ struct Angles {
   }
   void advance() {
     for (int64_t i = 0; i < n; ++i) {
+      //@begin advance
       const double next = cosine[i] * step_cosine[i] - sine[i] * step_sine[i];
       sine[i] = sine[i] * step_cosine[i] + cosine[i] * step_sine[i];
       cosine[i] = next;
+      //@end advance
     }
   }
 };
@@ -41,9 +43,11 @@ void rotate(int64_t n, int64_t half, const T* cosine, const T* sine, const T* x,
     store<T>(y + half + i, b * c + a * s);
   }
   for (; i < n; ++i) {
+    //@begin turn
     const T a = x[i], b = x[half + i];
     y[i] = a * cosine[i] - b * sine[i];
     y[half + i] = b * cosine[i] + a * sine[i];
+    //@end turn
   }
 }
 

@@ -53,6 +53,7 @@ template <class T>
 // The sum of f(x[i]) in double: no overflow of squares, and no error that grows with n. f takes a vector or a number.
 template <class T, class F>
 [[gnu::always_inline]] inline double sum_double(int64_t n, const T* x, F f) {
+  //@begin strands
   constexpr int64_t width = lanes<double>;
   Vec<double> strand[4] = {};  // four chains of additions, so that they overlap
   int64_t i = 0;
@@ -60,6 +61,7 @@ template <class T, class F>
     for (int j = 0; j < 4; ++j) strand[j] += f(load_double(x + i + j * width));
   double rest = 0;
   for (; i < n; ++i) rest += f(double(x[i]));
+  //@end strands
   return sum_lanes<double>((strand[0] + strand[1]) + (strand[2] + strand[3])) + rest;
 }
 

@@ -63,6 +63,7 @@ void plan(const PlanArrays<T>& p) {
   for (int64_t e = 0; e < p.E; ++e) p.proposed[e] = p.offset[e] = 0;
   for (int64_t t = 0; t < p.tokens; ++t) p.token_offset[t] = 0;
 
+  //@begin keep
   // Who stays: the first `capacity` proposals of each expert, in that order.
   for (int64_t j = 0; j < p.A; ++j) {
     const int32_t i = order[j], e = p.expert[i], t = p.token[i];
@@ -74,9 +75,11 @@ void plan(const PlanArrays<T>& p) {
   for (int64_t e = 0; e < p.E; ++e) p.dropped[e] = p.proposed[e] - p.offset[e];
   exclusive_scan(p.E, p.offset);
   exclusive_scan(p.tokens, p.token_offset);
+  //@end keep
 
   // Both orders are stable counting sorts over the proposals as they stand.
   for (int64_t i = 0; i < p.A; ++i) p.slot_proposal[i] = p.slot_token[i] = p.token_slot[i] = -1;
+  //@begin fill
   for (int64_t i = 0; i < p.A; ++i) {
     if (!kept[i]) continue;
     const int32_t slot = p.offset[p.expert[i]]++;
@@ -84,6 +87,7 @@ void plan(const PlanArrays<T>& p) {
     p.slot_token[slot] = p.token[i];
     p.token_slot[p.token_offset[p.token[i]]++] = slot;
   }
+  //@end fill
   undo_fill(p.E, p.offset);
   undo_fill(p.tokens, p.token_offset);
 }
@@ -92,6 +96,7 @@ template <class T>
 void combine(int64_t tokens, int64_t cols, const int32_t* token_offset, const int32_t* token_slot, const T* gate,
              const T* x, T* y) {
   parallel_blocks(tokens, rows_per_block(cols), [&](int64_t first, int64_t last) {
+    //@begin combine
     for (int64_t t = first; t < last; ++t) {
       T* sum = y + t * cols;
       for (int64_t c = 0; c < cols; ++c) sum[c] = 0;
@@ -101,6 +106,7 @@ void combine(int64_t tokens, int64_t cols, const int32_t* token_offset, const in
         for (int64_t c = 0; c < cols; ++c) sum[c] += weight * add[c];
       }
     }
+    //@end combine
   });
 }
 

@@ -26,12 +26,14 @@ constexpr int vector_bytes = 16;
 template <class T>
 constexpr int lanes = vector_bytes / int(sizeof(T));
 
+//@begin vector
 template <class T>
 struct VecOf {
   typedef T type __attribute__((vector_size(vector_bytes)));
 };
 template <class T>
 using Vec = typename VecOf<T>::type;
+//@end vector
 
 template <class T>
 [[gnu::always_inline]] inline Vec<T> load(const T* p) {
@@ -74,6 +76,7 @@ template <int distance, class V>
   return __builtin_shuffle(v, from);
 }
 // Sums and maxima of the lanes pair up halves, always in the same order.
+//@begin sum-lanes
 template <class T, int half = lanes<T> / 2>
 [[gnu::always_inline]] inline T sum_lanes(Vec<T> v) {
   if constexpr (half == 0)
@@ -81,6 +84,7 @@ template <class T, int half = lanes<T> / 2>
   else
     return sum_lanes<T, half / 2>(v + exchange_lanes<half>(v));
 }
+//@end sum-lanes
 template <class T, int half = lanes<T> / 2>
 [[gnu::always_inline]] inline T max_lanes(Vec<T> v) {
   if constexpr (half == 0)
@@ -94,17 +98,21 @@ template <class T, int half = lanes<T> / 2>
 template <class T>
 [[gnu::always_inline]] inline Vec<T> exp(Vec<T> x) {
   if constexpr (sizeof(T) == 8) {
-    Vec<T> y;
+    Vec<T> y = x;
     for (int i = 0; i < lanes<T>; ++i) y[i] = __builtin_exp(x[i]);
     return y;
   } else {
     typedef int32_t Int __attribute__((vector_size(vector_bytes)));
     typedef uint32_t Bits __attribute__((vector_size(vector_bytes)));
-    // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
+    //@begin reduction
+    // Adding 1.5 * 2^23 rounds to the nearest integer
+    // and leaves it in the low bits.
     constexpr float magic = 12582912.0f;
     const Vec<T> shifted = x * 1.44269504089f + magic;
     const Vec<T> n = shifted - magic;
-    const Vec<T> r = (x - n * 0.693359375f) - n * -2.12194440e-4f;  // x - n ln 2, with ln 2 in two parts
+    // x - n ln 2, with ln 2 in two parts.
+    const Vec<T> r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    //@end reduction
     Vec<T> p = splat(1.9875691500e-4f);
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
