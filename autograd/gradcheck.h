@@ -36,6 +36,7 @@ inline double gradcheck(const std::function<Var(const std::vector<Var>&)>& f, co
     for (int64_t i = 0; i < count; ++i) {
       const double at = x[i];
       // Richardson's extrapolation of two central differences: the error is of fourth order in the step.
+      //@begin difference
       const auto difference = [&](double h) {
         x[i] = at + h;
         const double above = weighted().value().item();
@@ -45,6 +46,7 @@ inline double gradcheck(const std::function<Var(const std::vector<Var>&)>& f, co
         return (above - below) / (2 * h);
       };
       const double numeric = (4 * difference(5e-4) - difference(1e-3)) / 3;
+      //@end difference
       const double size = std::max({std::abs(analytic[size_t(i)]), std::abs(numeric), typical});
       const double error = std::abs(analytic[size_t(i)] - numeric) / size;
       worst = std::isnan(error) ? INFINITY : std::max(worst, error);

@@ -11,15 +11,15 @@ Var add(const Var& a, const Var& b) {
 }
 //@end add
 
-//@begin multiply
 Var multiply(const Var& a, const Var& b) {
   return make("multiply", multiply(a.value(), b.value()), {a, b}, [](Node& n) {
+    //@begin multiply
     const Var &a = n.inputs[0], &b = n.inputs[1];
     if (a.requires_grad()) a.accumulate(multiply(n.grad, b.value()));
     if (b.requires_grad()) b.accumulate(multiply(n.grad, a.value()));
+    //@end multiply
   });
 }
-//@end multiply
 
 Var scale(const Var& x, double alpha) {
   return make("scale", scale(x.value(), alpha), {x},

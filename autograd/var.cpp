@@ -37,6 +37,7 @@ void Var::set_value(Tensor value) {
 void Var::accumulate(Tensor g) const {
   if (!requires_grad()) return;
   check(g.shape() == shape(), "gradient of shape {} for a value of shape {}", g.shape().text(), shape().text());
+  //@begin accumulate
   Tensor& grad = node_->grad;
   if (!grad.defined())
     grad = std::move(g);
@@ -44,11 +45,13 @@ void Var::accumulate(Tensor g) const {
     add_into(grad, g);
   else
     grad = add(grad, g);  // somebody else holds this memory: leave it as it is
+  //@end accumulate
 }
 
 Var make(const char* op, Tensor value, std::vector<Var> inputs, std::function<void(Node&)> backward) {
   Var result(std::move(value));
   const bool wanted = std::any_of(inputs.begin(), inputs.end(), [](const Var& v) { return v.requires_grad(); });
+  //@begin make
   if (recording && wanted) {
     Node& node = *result.node_;
     node.op = op;
@@ -56,10 +59,10 @@ Var make(const char* op, Tensor value, std::vector<Var> inputs, std::function<vo
     node.inputs = std::move(inputs);
     node.backward = std::move(backward);
   }
+  //@end make
   return result;
 }
 
-//@begin backward
 void backward(const Var& loss) {
   check(loss.value().count() == 1, "backward of shape {}: the loss must be one number", loss.shape().text());
   check(loss.requires_grad(), "backward: nothing in the loss's history wants a gradient");
@@ -69,11 +72,16 @@ void backward(const Var& loss) {
   for (size_t i = 0; i < order.size(); ++i) {
     check(order[i]->backward || order[i]->op == std::string_view("leaf"),
           "backward through {}: an earlier backward has released its history", order[i]->op);
-    for (const Var& input : order[i]->inputs)
-      if (input.requires_grad() && seen.insert(input.node().get()).second) order.push_back(input.node());
+    //@begin collect
+    for (const Var& input : order[i]->inputs) {
+      if (!input.requires_grad()) continue;
+      if (seen.insert(input.node().get()).second) order.push_back(input.node());
+    }
+    //@end collect
   }
   // A node is younger than all its inputs, so from the youngest on, every gradient is complete when it is used.
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a->id > b->id; });
+  //@begin backward
   loss.accumulate(Tensor::full(loss.shape(), 1, loss.dtype()));
   for (std::shared_ptr<Node>& node : order) {
     if (!node->backward) continue;  // a leaf keeps its gradient
@@ -83,10 +91,11 @@ void backward(const Var& loss) {
     node->inputs.clear();
     node.reset();
   }
+  //@end backward
 }
-//@end backward
 
 // Destroying a long history node by node would recurse as deep as it is long; this loop takes it apart instead.
+//@begin destroy
 Node::~Node() {
   std::vector<Var> doomed = std::move(inputs);
   while (!doomed.empty()) {
@@ -97,6 +106,7 @@ Node::~Node() {
     last.node()->inputs.clear();
   }
 }
+//@end destroy
 
 NoGrad::NoGrad() : before_(recording) { recording = false; }
 NoGrad::~NoGrad() { recording = before_; }

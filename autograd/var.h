@@ -39,11 +39,13 @@ class Var {
 
 // One operation's result. `backward` reads node.grad and calls accumulate() on node.inputs. It may capture tensors,
 // never Vars: the inputs are the only edges of the graph.
+//@begin node
 struct Node {
   Tensor value, grad;
   std::vector<Var> inputs;
   std::function<void(Node&)> backward;
   const char* op = "leaf";
+  //@end node
   uint64_t id = 0;  // grows with creation, so inputs have smaller ids than what is made of them
   bool requires_grad = false;
   ~Node();

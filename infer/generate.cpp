@@ -116,8 +116,10 @@ Generated generate(Transformer& model, const Tokenizer& tokenizer, std::string_v
       result.reason = StopReason::end_token;
       break;
     }
+    //@begin give
     ids.push_back(id), result.ids.push_back(id), ++result.tokens;
     give(filter.push(utf8.push(tokenizer.bytes_of(id))));
+    //@end give
     if (filter.stopped()) {
       result.reason = StopReason::stop_string;
       break;

@@ -18,7 +18,9 @@ std::vector<double> penalised(std::span<const float> logits, std::span<const int
   for (int32_t token : history) {
     check(0 <= token && token < V, "token {} in the history: must be 0 to {}", token, V - 1);
     const double logit = logits[token];
+    //@begin penalty
     scores[token] = logit > 0 ? logit / r : logit * r;
+    //@end penalty
   }
   return scores;
 }
@@ -68,10 +70,12 @@ std::vector<double> Sampler::distribution(std::span<const float> logits, std::sp
     for (int32_t token : kept) total += weight[token];
     std::make_heap(kept.begin(), kept.end(), after);
     auto end = kept.end();  // those taken out stand from here on
+    //@begin top-p
     do {
       mass += weight[kept.front()];
       std::pop_heap(kept.begin(), end--, after);
     } while (end != kept.begin() && mass < config_.top_p * total);
+    //@end top-p
     kept.erase(kept.begin(), end);
   }
   std::erase_if(kept, [&](int32_t token) { return weight[token] < config_.min_p; });

@@ -34,24 +34,29 @@ Tensor masked(const Tensor& choice, std::span<const uint8_t> valid) {
   return result;
 }
 
-//@begin balance-loss
 Var balance_loss(const Var& probability, const Tensor& expert, std::span<const uint8_t> valid) {
   const int64_t T = probability.shape()[0], E = probability.shape()[1];
-  std::vector<double> share(static_cast<size_t>(E), 0.0);  // f
-  int64_t proposals = 0;
-  for (int64_t i = 0; i < expert.count(); ++i)
-    if (const int32_t e = expert.data<int32_t>()[i]; e >= 0) ++share[static_cast<size_t>(e)], ++proposals;
-  for (double& f : share) f *= double(E) / double(std::max<int64_t>(proposals, 1));
-  const Var weights(token_weights(T, valid, probability.dtype()));
-  const Var mean_probability = column_sum(scale_rows(probability, weights));  // P
-  return sum(multiply(mean_probability, Var(Tensor::from(share, {E}, probability.dtype()))));
+  const Dtype dtype = probability.dtype();
+  //@begin balance-loss
+  std::vector<double> share(static_cast<size_t>(E), 0.0);
+  double proposals = 0;
+  for (int64_t i = 0; i < expert.count(); ++i) {
+    const int32_t e = expert.data<int32_t>()[i];
+    if (e >= 0) ++share[static_cast<size_t>(e)], ++proposals;
+  }
+  for (double& f : share) f *= double(E) / std::max(proposals, 1.0);
+  const Var scaled_share(Tensor::from(share, {E}, dtype));  // E f
+  const Var weights(token_weights(T, valid, dtype));
+  const Var mean_probability = column_sum(scale_rows(probability, weights));
+  return sum(multiply(scaled_share, mean_probability));
+  //@end balance-loss
 }
-//@end balance-loss
 
 //@begin z-loss
 Var router_z_loss(const Var& logits, std::span<const uint8_t> valid) {
   const Var z = logsumexp(logits);  // (T)
-  return sum(multiply(multiply(z, z), Var(token_weights(z.shape()[0], valid, z.dtype()))));
+  const Var weights(token_weights(z.shape()[0], valid, z.dtype()));
+  return sum(multiply(multiply(z, z), weights));
 }
 //@end z-loss
 

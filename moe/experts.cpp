@@ -2,27 +2,30 @@
 
 namespace switchyard {
 
-//@begin grouped-linear
 Var grouped_linear(const Var& x, const Var& w, const RoutingPlan& plan, Rows rows) {
   check(x.shape().rows() == (rows == Rows::token ? plan.tokens : plan.slots),
-        "grouped_linear: x of shape {} for a plan of {} tokens and {} slots", x.shape().text(), plan.tokens, plan.slots);
-  const Tensor row = rows == Rows::token ? plan.slot_token : Tensor();
-  Tensor y = grouped_forward(plan.offset, row, plan.slots, x.value(), w.value());
-  return make("grouped_linear", y, {x, w},
-              [plan_index = plan.offset, row, first = plan.token_offset, slot = plan.token_slot](Node& n) {
-                const Var &x = n.inputs[0], &w = n.inputs[1];
-                if (w.requires_grad())
-                  w.accumulate(grouped_backward_weight(plan_index, row, n.grad, x.value(), w.shape()));
-                if (x.requires_grad()) {
-                  Tensor dx = grouped_backward_input(plan_index, n.grad, w.value());  // (N, in)
-                  // A token read by several slots gathers the gradients of them all.
-                  x.accumulate(row.defined() ? combine(first, slot, Tensor(), dx) : dx);
-                }
-              });
+        "grouped_linear: x of shape {} for a plan of {} tokens and {} slots", x.shape().text(), plan.tokens,
+        plan.slots);
+  const Tensor row = rows == Rows::token ? plan.slot_token : Tensor(), begin = plan.offset;
+  const Tensor first = plan.token_offset, slot = plan.token_slot;
+  //@begin grouped-linear
+  Tensor y = grouped_forward(begin, row, plan.slots, x.value(), w.value());
+  return make("grouped_linear", y, {x, w}, [begin, row, first, slot](Node& n) {
+    const Var &x = n.inputs[0], &w = n.inputs[1];
+    const Tensor& dy = n.grad;  // (N, out)
+    const Shape shape = w.shape();
+    if (w.requires_grad()) {
+      Tensor dw = grouped_backward_weight(begin, row, dy, x.value(), shape);
+      w.accumulate(std::move(dw));
+    }
+    if (!x.requires_grad()) return;
+    const Tensor dx = grouped_backward_input(begin, dy, w.value());  // (N, in)
+    // A token read by several slots gathers the gradients of them all.
+    x.accumulate(row.defined() ? combine(first, slot, Tensor(), dx) : dx);
+  });
+  //@end grouped-linear
 }
-//@end grouped-linear
 
-//@begin combine
 Var combine(const Var& slots, const RoutingPlan& plan) {
   const Var& gate = plan.gate;
   check(slots.shape().rows() == plan.slots && gate.shape().count() == plan.slots,
@@ -35,6 +38,5 @@ Var combine(const Var& slots, const RoutingPlan& plan) {
     gate.accumulate(std::move(g.d_gate));
   });
 }
-//@end combine
 
 }  // namespace switchyard

@@ -49,11 +49,13 @@ RoutingPlan build_plan(const Selection& selection, int64_t tokens, int64_t exper
   return plan;
 }
 
+//@begin replay
 RoutingPlan replay_plan(const RoutingPlan& plan, const Selection& selection) {
   RoutingPlan replayed = plan;
   replayed.gate = gather_rows(selection.gate, plan.slot_proposal);
   return replayed;
 }
+//@end replay
 
 std::vector<int32_t> RoutingPlan::slot_expert() const {
   std::vector<int32_t> expert(static_cast<size_t>(slots));

@@ -20,15 +20,19 @@ struct Capacity {
 
 //@begin plan
 struct RoutingPlan {
-  int64_t tokens = 0, experts = 0, slots = 0;  // slots: kept proposals, N
-  Tensor offset;                               // i32 (E + 1): expert e has slots offset[e] .. offset[e + 1] - 1
-  Tensor slot_token;                           // i32 (N): the token that a slot works on
-  Tensor slot_proposal;                        // i32 (N): the proposal that it came from
-  Tensor token_offset;       // i32 (T + 1): token t has entries token_offset[t] .. token_offset[t + 1] - 1
-  Tensor token_slot;         // i32 (N): of this list of slots
+  // A slot is a kept proposal; there are N.
+  int64_t tokens = 0, experts = 0, slots = 0;
+  // Expert e has the slots offset[e] .. offset[e + 1] - 1.
+  Tensor offset;         // i32 (E + 1)
+  Tensor slot_token;     // i32 (N): the token that a slot works on
+  Tensor slot_proposal;  // i32 (N): the proposal that it came from
+  // Token t has token_slot[i], token_offset[t] <= i < token_offset[t + 1].
+  Tensor token_offset;       // i32 (T + 1)
+  Tensor token_slot;         // i32 (N)
   Tensor proposed, dropped;  // i32 (E): before dropping, and what was dropped
   Var gate;                  // (N): each slot's weight
-  std::vector<int32_t> slot_expert() const;  // (N)
+  // The expert of each slot (N).
+  std::vector<int32_t> slot_expert() const;
 };
 //@end plan
 

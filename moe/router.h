@@ -20,13 +20,15 @@ struct AuxTerm {
 };
 
 //@begin selection
-// A proposals: token[i] asks for expert[i] and weighs its answer with gate[i]. -1 in token or expert: no proposal.
+// A proposals: token[i] asks for expert[i] and weighs its answer by gate[i];
+// -1 in token or expert is no proposal.
 struct Selection {
   Tensor token, expert;  // i32 (A)
   Var gate;              // (A), differentiable
-  Tensor priority;       // (A), higher is kept first when an expert is full; undefined: earlier is kept first
+  // (A), the higher is kept when an expert is full; undefined: the earlier
+  Tensor priority;
   std::vector<AuxTerm> aux;
-  Tensor probability;  // (T, E) what the router thought of each expert, for statistics
+  Tensor probability;  // (T, E) what the router thought, for statistics
 };
 //@end selection
 
@@ -37,6 +39,10 @@ struct RouterInput {
   std::span<const uint8_t> valid;     // (T), 0 for padding; empty: all valid
   Pass* pass = nullptr;               // training or not, and random numbers
 };
+
+// What a router looks at in place of x: in training, x times a uniform number in 1 - jitter .. 1 + jitter, element by
+// element (Fedus et al. 2021); else x. The experts get x as it is.
+Var jittered(const RouterInput& input, double jitter);
 
 class Router {
  public:

@@ -16,9 +16,11 @@ constexpr ParameterCount count_parameters(const ModelConfig& c) {
   const int64_t layer = attention + 2 * norm + router + shared;  // but for the routed experts
   const int64_t outside = int64_t{c.vocab} * C * (c.tied ? 1 : 2) + norm;
   const int64_t visited = c.dense() ? 1 : c.top_k;
+  //@begin totals
   return {.total = outside + c.layers * (layer + c.experts * expert),
           .active = outside + c.layers * (layer + visited * expert),
           .embedding = int64_t{c.vocab} * C};
+  //@end totals
 }
 constexpr int64_t total_params(const ModelConfig& c) { return count_parameters(c).total; }
 constexpr int64_t active_params(const ModelConfig& c) { return count_parameters(c).active; }

@@ -10,7 +10,9 @@ Transformer::Transformer(const ModelConfig& c, uint64_t seed, Dtype dtype) : con
   Init init(seed, dtype);
   const bool layer_norm = c.norm == NormKind::layer;
   // Each block adds two results to the residual stream; smaller ones keep its variance in bounds (GPT-2).
+  //@begin out-deviation
   const double out_deviation = c.init / std::sqrt(2.0 * c.layers);
+  //@end out-deviation
   embedding_ = Embedding(c.vocab, c.width, c.init, init);
   for (int i = 0; i < c.layers; ++i) {
     Block block{Norm(c.width, c.norm_epsilon, layer_norm, init), Norm(c.width, c.norm_epsilon, layer_norm, init),
@@ -26,7 +28,6 @@ Transformer::Transformer(const ModelConfig& c, uint64_t seed, Dtype dtype) : con
   if (!c.tied) head_ = Linear(c.width, c.vocab, c.init, init);
 }
 
-//@begin forward
 ForwardResult Transformer::operator()(const Tensor& tokens, const ForwardOptions& options) {
   const int64_t B = tokens.shape()[0], T = tokens.shape()[1];
   const int64_t before = options.cache ? options.cache->at(0).length : 0;
@@ -39,19 +40,26 @@ ForwardResult Transformer::operator()(const Tensor& tokens, const ForwardOptions
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
     KeyValueCache* cache = options.cache ? &options.cache->at(i) : nullptr;
+    //@begin block
     x = add(x, drop(block.attention(block.attention_norm(x), B, cache)));
-    x = add(x, drop(feed_forward(block, block.ffn_norm(x), tokens, options, result)));
+    const Var y = feed_forward(block, block.ffn_norm(x), tokens, options, result);
+    x = add(x, drop(y));
+    //@end block
   }
   if (options.last_only) {
     std::vector<int32_t> last(static_cast<size_t>(B));
     for (int64_t b = 0; b < B; ++b) last[static_cast<size_t>(b)] = static_cast<int32_t>(b * T + T - 1);
     x = gather_rows(x, Tensor::from(last, {B}));
   }
+  //@begin logits
   result.logits = linear(norm_(x), head_ ? head_->weight : embedding_.weight);
-  for (AuxTerm& term : result.aux) term.value = scale(term.value, 1.0 / double(result.routes.size()));
+  //@end logits
+  //@begin mean-over-layers
+  const double layers = double(result.routes.size());
+  for (AuxTerm& term : result.aux) term.value = scale(term.value, 1 / layers);
+  //@end mean-over-layers
   return result;
 }
-//@end forward
 
 Var Transformer::feed_forward(Block& block, const Var& x, const Tensor& tokens, const ForwardOptions& options,
                               ForwardResult& result) {

@@ -14,10 +14,12 @@ struct Linear {
     if (with_bias) bias = init.constant({out}, 0);
   }
   Var operator()(const Var& x) const { return linear(x, weight, bias); }  // (.., in) -> (.., out)
+  //@begin visit
   void visit(const std::string& name, const ParamVisitor& f) {
     f(name + ".weight", weight);
     if (bias.defined()) f(name + ".bias", bias);
   }
+  //@end visit
 };
 
 }  // namespace switchyard

@@ -6,10 +6,12 @@ namespace switchyard {
 // An MLP's activation on the result of its first layer; SwiGLU reads (.., 2F), the others (.., F).
 enum class Activation : uint8_t { swiglu, gelu, relu };
 
+//@begin activate
 inline Var activate(Activation activation, const Var& x) {
   if (activation == Activation::swiglu) return swiglu(x);
   return unary(activation == Activation::gelu ? Unary::gelu : Unary::relu, x);
 }
+//@end activate
 constexpr int64_t first_layer_width(Activation activation, int64_t F) {
   return activation == Activation::swiglu ? 2 * F : F;
 }

@@ -12,7 +12,6 @@ AdamW::AdamW(Transformer& model, const TrainConfig& config) : config_(config) {
   });
 }
 
-//@begin step
 double AdamW::step(double rate, int64_t passes) {
   double squares = 0;
   for (const Slot& s : slots_)
@@ -39,7 +38,6 @@ double AdamW::step(double rate, int64_t passes) {
   }
   return norm;
 }
-//@end step
 
 std::vector<NamedTensor> AdamW::state() const {
   std::vector<NamedTensor> tensors;
@@ -58,7 +56,6 @@ void AdamW::restore(const SafetensorsFile& file, int64_t steps) {
   steps_ = steps;
 }
 
-//@begin schedule
 double learning_rate(const TrainConfig& c, int64_t step) {
   if (step < c.warmup) return c.rate * double(step + 1) / double(c.warmup);
   const double steps = double(std::max<int64_t>(c.steps, 1)), low = c.rate * c.final_rate;
@@ -68,8 +65,10 @@ double learning_rate(const TrainConfig& c, int64_t step) {
     return low + (c.rate - low) * std::min(1.0, left);
   }
   const double done = double(step - c.warmup) / std::max(1.0, steps - double(c.warmup));
-  return low + (c.rate - low) * 0.5 * (1 + std::cos(std::numbers::pi * std::min(done, 1.0)));
+  //@begin cosine
+  const double wave = std::cos(std::numbers::pi * std::min(done, 1.0));
+  return low + (c.rate - low) * 0.5 * (1 + wave);
+  //@end cosine
 }
-//@end schedule
 
 }  // namespace switchyard

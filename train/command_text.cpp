@@ -8,9 +8,26 @@
 namespace switchyard {
 namespace {
 
-Tokenizer open_tokenizer(const fs::path& path) {
-  if (path.empty()) return Tokenizer::bytes();
-  return Tokenizer::load(fs::is_directory(path) ? path / "tokenizer.json" : path);
+Tokenizer open_tokenizer(const TokenizeCommand& command) {
+  if (command.learn) return Tokenizer::train_bpe(*command.learn, command.vocab);
+  if (command.tokenizer.empty()) return Tokenizer::bytes();
+  return Tokenizer::load(fs::is_directory(command.tokenizer) ? command.tokenizer / "tokenizer.json"
+                                                             : command.tokenizer);
+}
+
+// "257  a + t": the token that a merge makes, and the two that it is made of, as they stand in tokenizer.json.
+void print_merges(const Tokenizer& tokenizer) {
+  const nlohmann::json model = nlohmann::json::parse(tokenizer.to_json())["model"];
+  if (!model.contains("merges")) return;
+  for (const nlohmann::json& merge : model["merges"]) {
+    const std::string left = merge[0], right = merge[1];
+    fmt::print("{:>3}  {} + {}\n", model["vocab"][left + right].get<int>(), left, right);
+  }
+}
+
+void print_count(size_t tokens, size_t bytes) {
+  fmt::print("{} tokens for {} bytes, {:.2f} bytes per token\n", tokens, bytes,
+             tokens ? double(bytes) / double(tokens) : 0);
 }
 
 // A token as people can read it: control characters and bytes that are no character in hexadecimal.
@@ -72,9 +89,10 @@ int measure(const CorpusCommand& command, const Corpus& corpus) {
 }  // namespace
 
 int run_tokenize(const TokenizeCommand& command) {
-  const Tokenizer tokenizer = open_tokenizer(command.tokenizer);
-  if (!command.file.empty()) {
-    const std::string text = read_file(command.file);
+  const Tokenizer tokenizer = open_tokenizer(command);
+  if (command.merges) print_merges(tokenizer);
+  const std::string text = !command.file.empty() ? read_file(command.file) : command.text.value_or("");
+  if (!command.file.empty() && !command.count && !command.json) {
     for (size_t at = 0; at < text.size();) {
       const size_t end = std::min(text.find('\n', at), text.size());
       fmt::print("{}\n", fmt::join(tokenizer.encode(std::string_view(text).substr(at, end - at)), " "));
@@ -82,15 +100,18 @@ int run_tokenize(const TokenizeCommand& command) {
     }
     return 0;
   }
-  const std::vector<int32_t> ids = tokenizer.encode(command.text);
+  const std::vector<int32_t> ids = tokenizer.encode(text);
   if (command.json) {
-    fmt::print("{}\n", nlohmann::json{{"ids", ids}, {"tokens", ids.size()}, {"bytes", command.text.size()}}.dump());
+    fmt::print("{}\n", nlohmann::json{{"ids", ids}, {"tokens", ids.size()}, {"bytes", text.size()}}.dump());
+    return 0;
+  }
+  if (command.count) {
+    print_count(ids.size(), text.size());
     return 0;
   }
   std::string pieces;
   for (int32_t id : ids) pieces += "|" + shown(tokenizer.bytes_of(id));
-  fmt::print("pieces  {}|\nids     {}\n{} tokens for {} bytes\n", pieces, fmt::join(ids, " "), ids.size(),
-             command.text.size());
+  fmt::print("pieces  {}|\nids     {}\n{} tokens for {} bytes\n", pieces, fmt::join(ids, " "), ids.size(), text.size());
   return 0;
 }
 

@@ -29,9 +29,10 @@ int run_eval(const EvalCommand& command);
 int run_inspect(const std::string& what, bool json);
 
 struct TokenizeCommand {
-  fs::path tokenizer, file;
-  std::string text;
-  bool json = false;
+  fs::path tokenizer, file;                // neither tokenizer nor learn: bytes
+  std::optional<std::string> text, learn;  // learn: the text that a BPE is trained on
+  int vocab = 1024;
+  bool merges = false, count = false, json = false;
 };
 int run_tokenize(const TokenizeCommand& command);
 

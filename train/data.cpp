@@ -164,23 +164,25 @@ Batch Dataset::windows(const std::vector<int64_t>& starts, int64_t T, int64_t en
   int32_t *token = batch.tokens.data<int32_t>(), *target = batch.targets.data<int32_t>();
   for (int64_t start : starts)
     for (int64_t t = 0; t < T; ++t, ++token, ++target) {
+      //@begin targets
       const int64_t at = start + t;
       *token = at < end ? tokens_[at] : tokenizer_.end_id();
       *target = at + 1 < end ? tokens_[at + 1] : -1;
+      //@end targets
     }
   return batch;
 }
 
-//@begin batch
 Batch Dataset::batch(int64_t pass, int64_t B, int64_t T, uint64_t seed) const {
+  //@begin draw
   Random random{{seed, 0xDA7A}, static_cast<uint64_t>(pass * B)};
+  //@end draw
   std::vector<int64_t> starts(static_cast<size_t>(B));
   for (int64_t& start : starts)
     start = documents_.empty() ? random.below(split_ - T)
                                : documents_[static_cast<size_t>(random.below(int64_t(documents_.size())))];
   return windows(starts, T, split_);
 }
-//@end batch
 
 Batch Dataset::validation_batch(int64_t first_window, int64_t B, int64_t T) const {
   std::vector<int64_t> starts;

@@ -26,6 +26,17 @@ ModelConfig with_vocab(ModelConfig model, const Tokenizer& tokenizer) {
   return model;
 }
 
+// train.json: the step, the training configuration and the files.
+nlohmann::json read_state(const fs::path& dir) {
+  const fs::path path = dir / "train.json";
+  check(fs::exists(path), "{}: holds no run (no train.json)", dir.string());
+  nlohmann::json state = nlohmann::json::parse(read_file(path), nullptr, false);
+  const bool whole = state.is_object() && state["step"].is_number_unsigned() && state["train"].is_object() &&
+                     state["files"].is_array();
+  check(whole, "{}: not a run's train.json", path.string());
+  return state;
+}
+
 // Adds what a pass tells to the step's numbers: means of the auxiliary terms, statistics of the last pass, and the
 // proposals of each layer's experts over all passes.
 void collect(const ForwardResult& f, int64_t passes, StepNumbers& numbers, std::vector<std::vector<int64_t>>& load) {
@@ -54,11 +65,9 @@ Trainer::Trainer(RunConfig config, bool resume)
   config_.model = model_.config();
   if (!resume) return;
   load_weights(config_.out, model_);
-  const nlohmann::json state = nlohmann::json::parse(read_file(config_.out / "train.json"));
-  optimizer_.restore(SafetensorsFile(config_.out / "optimizer.safetensors"), state.at("step"));
+  optimizer_.restore(SafetensorsFile(config_.out / "optimizer.safetensors"), read_state(config_.out).at("step"));
 }
 
-//@begin step
 StepNumbers Trainer::step() {
   const TrainConfig& c = config_.train;
   const int64_t step = optimizer_.steps(), T = config_.model.context;
@@ -69,19 +78,25 @@ StepNumbers Trainer::step() {
     Pass pass{.training = true, .seed = c.seed, .next_stream = static_cast<uint64_t>(number) << 16};
     const Batch batch = data_.batch(number, c.batch, T, c.seed);
     const ForwardResult f = model_(batch.tokens, {.pass = &pass});
+    //@begin total
     const Var loss = mean(cross_entropy(f.logits, batch.targets));
     Var total = loss;
-    for (const AuxTerm& term : f.aux) total = add(total, scale(term.value, term.coefficient));
+    for (const AuxTerm& term : f.aux) {
+      const Var weighted = scale(term.value, term.coefficient);
+      total = add(total, weighted);
+    }
     backward(total);
+    //@end total
     numbers.loss += loss.value().item() / c.accumulate;
     collect(f, c.accumulate, numbers, load);
   }
+  //@begin update
   numbers.rate = learning_rate(c, step);
   numbers.gradient_norm = optimizer_.step(numbers.rate, c.accumulate);
   model_.after_step(load);
+  //@end update
   return numbers;
 }
-//@end step
 
 Evaluation Trainer::run(const std::atomic<bool>& stop, Report& report) {
   const TrainConfig& c = config_.train;
@@ -130,14 +145,13 @@ void Trainer::save() {
 
 RunConfig load_run(const fs::path& dir) {
   finish_update(dir);
-  const fs::path path = dir / "train.json";
-  check(fs::exists(path), "{}: holds no run (no train.json)", dir.string());
-  const nlohmann::json state = nlohmann::json::parse(read_file(path), nullptr, false);
-  check(state.is_object() && state.contains("train") && state.contains("files"), "{}: not a run's train.json",
-        path.string());
+  const nlohmann::json state = read_state(dir);
   RunConfig config{.source = {}, .model = load_config(dir), .train = {}, .out = dir};
-  from_json(state["train"], config.train, path.string() + ": ");
-  for (const nlohmann::json& file : state["files"]) config.source.files.emplace_back(file.get<std::string>());
+  from_json(state["train"], config.train, (dir / "train.json").string() + ": ");
+  for (const nlohmann::json& file : state["files"]) {
+    check(file.is_string(), "{}: a file's name must be a text", (dir / "train.json").string());
+    config.source.files.emplace_back(file.get<std::string>());
+  }
   return config;
 }
 

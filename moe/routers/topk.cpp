@@ -12,25 +12,28 @@ class TopKRouter : public Router {
   TopKRouter(const ModelConfig& config, Init& init)
       : config_(config), weight_(config.width, config.experts, config.init, init) {}
 
-  //@begin select
   Selection select(const RouterInput& input) override {
     const int64_t T = input.x.shape()[0], k = config_.top_k;
-    const Var logits = weight_(input.x);           // (T, E)
-    const Var probability = softmax(logits);       // (T, E)
-    const Tensor best = top_k(logits.value(), k);  // i32 (T, k)
-    // Dividing the k probabilities by their sum is the same as a softmax over the k logits alone.
-    const Var gate = config_.gate_norm == GateNorm::sum_to_one ? softmax(take_columns(logits, best))
-                                                               : take_columns(probability, best);
+    //@begin gates
+    const Var logits = weight_(jittered(input, config_.jitter));  // (T, E)
+    const Var probability = softmax(logits);                      // (T, E)
+    const Tensor best = top_k(logits.value(), k);                 // i32 (T, k)
+    // Dividing the k probabilities by their sum: a softmax over k logits alone.
+    const bool divide = config_.gate_norm == GateNorm::sum_to_one;
+    const Var kept = take_columns(divide ? logits : probability, best);  // (T, k)
+    const Var gate = divide ? softmax(kept) : kept;
+    //@end gates
+    //@begin proposals
     Selection selection;
     selection.token = proposing_tokens(T, k);
     selection.expert = masked(best, input.valid).reshape({T * k});
     selection.gate = reshape(gate, {T * k});
+    //@end proposals
     selection.probability = probability.value();
     if (config_.drop == DropOrder::priority) selection.priority = selection.gate.value();
     selection.aux = balance_terms(config_, logits, probability, selection.expert, input.valid);
     return selection;
   }
-  //@end select
 
   void visit(const std::string& name, const ParamVisitor& f) override { weight_.visit(name, f); }
 

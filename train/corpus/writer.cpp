@@ -71,6 +71,7 @@ void Chooser::charge(const Choice& choice, int option) {
 }
 
 int Sampler::choose(const Choice& choice) {
+  //@begin draw
   uint64_t draw = dice_.below(total_weight(choice));
   int option = 0;
   if (choice.weights.empty()) {
@@ -79,6 +80,7 @@ int Sampler::choose(const Choice& choice) {
     while (draw >= choice.weights[option]) draw -= choice.weights[option++];
   }
   charge(choice, option);
+  //@end draw
   return option;
 }
 
@@ -97,10 +99,12 @@ int Reader::choose(const Choice& choice) {
   return fork.options[fork.taken];
 }
 
+//@begin read
 void Reader::emit(std::string_view text) {
   if (!target_.substr(position_).starts_with(text)) throw Mismatch();
   position_ += text.size();
 }
+//@end read
 
 void Reader::start() {
   position_ = depth_ = 0;
