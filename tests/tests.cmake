@@ -12,6 +12,9 @@ endif()
 add_test(NAME book COMMAND ${Python3_EXECUTABLE} -B docs/book.py check --build ${CMAKE_BINARY_DIR}
          WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME tree COMMAND ${Python3_EXECUTABLE} -B tests/check_tree.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+# The removals themselves take minutes: python3 tests/mutate.py.
+add_test(NAME mutations COMMAND ${Python3_EXECUTABLE} -B tests/mutate.py --check-texts
+         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 file(GLOB PYTHON_TESTS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/test_*.py)
 foreach(script ${PYTHON_TESTS})
   get_filename_component(name ${script} NAME_WE)

@@ -1,0 +1,79 @@
+// Times whole training steps of a preset on random tokens: forward, backward, clipping and AdamW. Prints one line.
+//   ./run bench step [PRESET] [--threads N] [--steps N] [--dense-twin]
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "tensor/random.h"
+#include "train/adamw.h"
+#include "train/presets.h"
+
+using namespace switchyard;
+
+namespace {
+
+Tensor random_tokens(const ModelConfig& model, int64_t B, Random& random) {
+  Tensor tokens({B, model.context}, Dtype::i32);
+  for (int64_t i = 0; i < tokens.count(); ++i)
+    tokens.data<int32_t>()[i] = static_cast<int32_t>(random.below(model.vocab));
+  return tokens;
+}
+
+double step(Transformer& model, AdamW& optimizer, const TrainConfig& c, Random& random) {
+  const auto start = std::chrono::steady_clock::now();
+  Pass pass{.training = true, .seed = 1};
+  const Tensor tokens = random_tokens(model.config(), c.batch, random);
+  const ForwardResult f = model(tokens, {.pass = &pass});
+  Var loss = mean(cross_entropy(f.logits, random_tokens(model.config(), c.batch, random)));
+  for (const AuxTerm& term : f.aux) loss = add(loss, scale(term.value, term.coefficient));
+  backward(loss);
+  optimizer.step(c.rate, 1);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+int run(int argc, char** argv) {
+  Preset preset = find_preset("moe-step");
+  int steps = 9;
+  for (int i = 1; i < argc; ++i) {
+    const bool value = i + 1 < argc;
+    if (value && !std::strcmp(argv[i], "--threads"))
+      set_threads(std::atoi(argv[++i]));
+    else if (value && !std::strcmp(argv[i], "--steps"))
+      steps = std::atoi(argv[++i]);
+    else if (!std::strcmp(argv[i], "--dense-twin"))
+      preset.model = dense_twin(preset.model);
+    else
+      preset = find_preset(argv[i]);
+  }
+  Transformer model(preset.model);
+  AdamW optimizer(model, preset.train);
+  Random random{{1, 1}};
+  for (int i = 0; i < 2; ++i) step(model, optimizer, preset.train, random);
+  std::vector<double> seconds;
+  for (int i = 0; i < steps; ++i) seconds.push_back(step(model, optimizer, preset.train, random));
+  std::sort(seconds.begin(), seconds.end());
+  const double median = seconds[seconds.size() / 2];
+  const double tokens = double(preset.train.batch) * preset.model.context;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  fmt::print("switchyard {} {} threads {} | step {:.1f} ms (min {:.1f}) | {:.0f} tok/s | {:.1f} GFLOP/s | rss {} MB\n",
+             preset.name, threads(), cpu_isa(), median * 1e3, seconds[0] * 1e3, tokens / median,
+             3 * forward_flops_per_token(preset.model) * tokens / median / 1e9, usage.ru_maxrss >> 10);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const Error& e) {
+    fmt::print(stderr, "error: {}\n", e.what());
+    return 2;
+  }
+}
