@@ -130,6 +130,7 @@ class Book:
         place = shlex.quote(str(self.build))
         program = lambda match: f"{place}/{PROGRAMS[match[1]]} {match[1]}"
         shell = re.sub(rf"(?<!\S)\./run ({'|'.join(PROGRAMS)})\b", program, command)
+        shell = re.sub(r"(?<!\S)\./run lesson (?=\d)", lambda _: f"{place}/lesson-", shell)
         shell = re.sub(r"(?<![\w./-])build/", lambda _: f"{place}/", shell)
         start = time.monotonic()
         try:
@@ -149,7 +150,7 @@ class Book:
         """`$ command` and its output, as a reader would see it."""
         if kind == "run":
             output = self.output(command)
-        elif f"$ {command}" in self.records.get(page.stem, {}):
+        elif "value" in self.records.get(page.stem, {}).get(f"$ {command}", {}):
             output = self.records[page.stem][f"$ {command}"]["value"]
             self.used.add((page.stem, f"$ {command}"))
         else:

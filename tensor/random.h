@@ -27,10 +27,14 @@ struct RandomKey {
 }
 
 // Number `index` of a stream, as 32 bits. Four consecutive indices share one philox() call.
-[[gnu::always_inline]] inline uint32_t random_bits(RandomKey key, uint64_t index) { return philox(key, index / 4)[index % 4]; }
+[[gnu::always_inline]] inline uint32_t random_bits(RandomKey key, uint64_t index) {
+  return philox(key, index / 4)[index % 4];
+}
 
 // Uniform in [0, 1) with 24 bits, so that a float holds it exactly.
-[[gnu::always_inline]] inline float uniform(RandomKey key, uint64_t index) { return float(random_bits(key, index) >> 8) * 0x1p-24f; }
+[[gnu::always_inline]] inline float uniform(RandomKey key, uint64_t index) {
+  return float(random_bits(key, index) >> 8) * 0x1p-24f;
+}
 
 // Standard normal by Box and Muller (1958), from two uniforms of its own.
 inline double normal(RandomKey key, uint64_t index) {

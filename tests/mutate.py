@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Removes one term of one gradient at a time and expects the tests to fail.
 
-  mutate.py                every removal, one after the other: about ten minutes
+  mutate.py                every removal, one after the other: about five minutes on two cores
   mutate.py --only 7 12    these alone (numbers are in the table)
   mutate.py --check-texts  only checks that every text is found exactly once; this is the part that ctest runs
   mutate.py --list         prints the table
@@ -232,7 +232,8 @@ class Build:
         if ran.returncode == 0:
             return None
         case = re.findall(r"^TEST CASE: +(.*)$", ran.stdout[:ran.stdout.rfind("ERROR")] or ran.stdout, re.M)
-        return case[-1] if case else f"exit code {ran.returncode}"
+        at = re.search(r"^ +logged: .* := (.*)$", ran.stdout, re.M)  # the first thing captured: the operation or model
+        return (case[-1] if case else f"exit code {ran.returncode}") + (f" [{at[1]}]" if at else "")
 
     def mutated(self, file, text, replacement):
         """What test() says of the tree with this one change; the file is as before afterwards."""

@@ -192,6 +192,31 @@ TEST_CASE("every parameter of a whole dense transformer") {
   MESSAGE(worst.text());
 }
 
+TEST_CASE("a model's f32 gradients equal those of f64, in sizes that fill vectors and tiles") {
+  Worst worst;
+  for (int experts : {1, 5}) {
+    ModelConfig c{.vocab = 67, .context = 75, .layers = 2, .width = 48, .heads = 4, .kv_heads = 2, .ffn = 37};
+    c.experts = experts, c.top_k = experts == 1 ? 1 : 2, c.gate_norm = GateNorm::none, c.balance = 1, c.z_loss = 0.1;
+    Transformer narrow = lively_model(c), wide(c, 1, Dtype::f64);
+    const Parameters a = parameters(narrow), b = parameters(wide);
+    for (size_t p = 0; p < a.size(); ++p) set(b[p].second, a[p].second.value().values());
+    const Tensor tokens = random_tokens(2, 75, c.vocab, 7), targets = random_tokens(1, 150, c.vocab, 8);
+    const std::vector<Route> routes = wide(tokens).routes;
+    for (Transformer* model : {&narrow, &wide}) {
+      const ForwardResult out = (*model)(tokens, {.replay = &routes});
+      backward(with_aux(mean(cross_entropy(out.logits, targets)), out.aux));
+    }
+    for (size_t p = 0; p < a.size(); ++p) {
+      const Numbers want = gradient(b[p].second);
+      const double error = largest_difference(gradient(a[p].second), want) / largest(want);
+      CAPTURE(a[p].first);
+      CHECK(error <= 5e-5);
+      worst.see(error, a[p].first, int64_t(want.size()));
+    }
+  }
+  MESSAGE(worst.text());
+}
+
 TEST_CASE("changing a token changes no bit of the logits before it, through any router") {
   for (const ModelConfig& routed : all_routers(small)) {
     ModelConfig c = routed;

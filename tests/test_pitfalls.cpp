@@ -1,4 +1,4 @@
-// The mistakes that other projects shipped, numbered as in the book's list of them; each is a test here.
+// Mistakes that other projects shipped, each a test here: those of routers, of losses and of capacity.
 #include <fstream>
 
 #include "infer/generate.h"

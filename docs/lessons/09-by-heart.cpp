@@ -36,5 +36,5 @@ void learn(double deviation) {
   fmt::print("\n");
 }
 void one() { fmt::print("ln 64 = {:.3f}; loss of one batch every 10 steps\n", std::log(64.0)), learn(0.02); }
-void inits() { learn(2), learn(0.5), learn(0.02), learn(0); }
+void inits() { learn(0.5), learn(0.1), learn(0.02), learn(0); }
 int main(int argc, char** argv) { return run_lesson(argc, argv, {{"", one}, {"--init", inits}}); }

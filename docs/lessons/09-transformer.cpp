@@ -34,7 +34,7 @@ void parts(const char* title, const ModelConfig& c) {
   const double L = c.layers, C = c.width, D = c.head_width(), H = c.heads, all = forward_flops_per_token(c);
   const double attention = 2 * L * (2 * H + 2 * c.kv_heads) * D * C, scores = 2 * L * c.context * H * D;
   const double router = 2 * L * C * c.experts, experts = 2 * L * c.top_k * 3 * C * c.ffn, logits = 2.0 * c.vocab * C;
-  fmt::print("{:<11} projections {:4.1f}  scores {:4.1f}  router {:4.2f}  experts {:4.1f}  logits {:4.1f}\n", title,
+  fmt::print("{:<11} projections {:4.1f} scores {:4.1f} router {:4.2f} experts {:4.1f} logits {:4.1f}\n", title,
              100 * attention / all, 100 * scores / all, 100 * router / all, 100 * experts / all, 100 * logits / all);
 }
 void count() {

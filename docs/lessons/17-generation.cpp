@@ -12,9 +12,9 @@ using namespace switchyard;
 
 constexpr ModelConfig tiny{.context = 512, .layers = 2, .width = 64, .heads = 4, .kv_heads = 2, .ffn = 64, .init = 0.1};
 
-//@begin greedy
 // n tokens, each the likeliest; `seen` counts what goes through the model.
 std::vector<int32_t> greedy(Transformer& model, int64_t n, bool cached, int64_t& seen) {
+  //@begin greedy
   std::vector<int32_t> ids = {1};
   std::optional<Decoder> decoder;
   while (int64_t(ids.size()) <= n) {
@@ -24,9 +24,9 @@ std::vector<int32_t> greedy(Transformer& model, int64_t n, bool cached, int64_t&
     ids.push_back(int32_t(std::ranges::max_element(logits) - logits.begin()));
     seen += int64_t(now.size());
   }
+  //@end greedy
   return ids;
 }
-//@end greedy
 void cache() {
   Transformer model(tiny, 1);
   for (int64_t n : {16, 32, 64, 128}) {

@@ -35,7 +35,9 @@ def main():
     parser.add_argument("--build", default=os.environ.get("SWITCHYARD_BUILD", "build"))
     given = parser.parse_args()
     ours = [str(pathlib.Path(given.build) / "bench_step"), given.preset, "--threads", given.threads, "--steps", given.steps]
-    environment = dict(os.environ, LD_LIBRARY_PATH=OPENBLAS)
+    # PyTorch with OpenBLAS's OpenMP build, which picks its kernels itself.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_")}
+    environment["LD_LIBRARY_PATH"] = OPENBLAS
     times = {"ours": []}
     for pair in range(given.pairs):
         times["ours"].append(milliseconds(ours, os.environ))
