@@ -17,14 +17,14 @@ Tensor masked(const Tensor& choice, std::span<const uint8_t> valid);
 Var balance_loss(const Var& probability, const Tensor& expert, std::span<const uint8_t> valid);
 // Mean over the valid tokens of logsumexp(logits)^2 (Zoph et al. 2022, "ST-MoE", equation 5).
 Var router_z_loss(const Var& logits, std::span<const uint8_t> valid);
-// The terms that the configuration asks for, "balance" and "z".
+// The router's terms: "balance", which is worth watching even at coefficient 0, and "z" where it has a coefficient.
 std::vector<AuxTerm> balance_terms(const ModelConfig& config, const Var& logits, const Var& probability,
                                    const Tensor& expert, std::span<const uint8_t> valid);
 
 // How one layer routed one batch.
 struct RouteStats {
   std::vector<int64_t> load, dropped;  // (E) proposals, and those without room
-  double entropy = 0;                  // mean over tokens of -sum p log p, in nats; log E is uniform
+  double entropy = 0;                  // mean over tokens, padding included, of -sum p log p, in nats; log E is uniform
   double top_probability = 0;          // mean over tokens of the largest p
   double max_over_mean = 0;            // the busiest expert's load over the mean load; 1 is balanced
   int64_t dead = 0;                    // experts that nobody asked for

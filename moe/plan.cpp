@@ -4,6 +4,16 @@
 #include <cmath>
 
 namespace switchyard {
+namespace {
+
+void check_same_proposals(const RoutingPlan& plan, const Selection& selection) {
+  const int32_t *proposal = plan.slot_proposal.data<int32_t>(), *token = plan.slot_token.data<int32_t>();
+  for (int64_t s = 0; s < plan.slots; ++s)
+    check(proposal[s] < selection.token.count() && selection.token.data<int32_t>()[proposal[s]] == token[s],
+          "replay: the plan is of other proposals than the {} made here", selection.token.count());
+}
+
+}  // namespace
 
 int64_t Capacity::slots(int64_t proposals, int64_t E) const {
   if (!factor) return std::max<int64_t>(proposals, 1);
@@ -51,6 +61,7 @@ RoutingPlan build_plan(const Selection& selection, int64_t tokens, int64_t exper
 
 //@begin replay
 RoutingPlan replay_plan(const RoutingPlan& plan, const Selection& selection) {
+  check_same_proposals(plan, selection);
   RoutingPlan replayed = plan;
   replayed.gate = gather_rows(selection.gate, plan.slot_proposal);
   return replayed;

@@ -14,7 +14,8 @@ namespace switchyard {
 struct Capacity {
   std::optional<double> factor;
   int min = 4;
-  // Room of each expert for `proposals` over E experts: ceil(factor * proposals / E), at least min.
+  // Room of each expert for `proposals` over E experts, those of padding counted: ceil(factor * proposals / E), at
+  // least min.
   int64_t slots(int64_t proposals, int64_t E) const;
 };
 
@@ -39,7 +40,8 @@ struct RoutingPlan {
 // Keeps as many proposals as the capacity has room for: the earliest, or those of the highest priority where the
 // selection has priorities; ties go to the earlier proposal. A dropped proposal leaves the other gates as they are.
 RoutingPlan build_plan(const Selection& selection, int64_t tokens, int64_t experts, const Capacity& capacity);
-// The same slots with the gates of another selection: for recomputing a step with its first routing.
+// The same slots with the gates of another selection: for recomputing a step with its first routing. Error if the
+// selection's proposals are of other tokens.
 RoutingPlan replay_plan(const RoutingPlan& plan, const Selection& selection);
 
 }  // namespace switchyard

@@ -30,6 +30,7 @@ Transformer::Transformer(const ModelConfig& c, uint64_t seed, Dtype dtype) : con
 
 ForwardResult Transformer::operator()(const Tensor& tokens, const ForwardOptions& options) {
   const int64_t B = tokens.shape()[0], T = tokens.shape()[1];
+  check(B > 0, "tokens of shape {}: needs at least one sequence", tokens.shape().text());
   const int64_t before = options.cache ? options.cache->at(0).length : 0;
   check(before + T <= config_.context, "{} tokens: the context holds {}", before + T, config_.context);
   const auto drop = [&](const Var& x) {
@@ -72,7 +73,9 @@ Var Transformer::feed_forward(Block& block, const Var& x, const Tensor& tokens, 
                           .sequence = sequence,
                           .valid = options.valid,
                           .pass = options.pass};
-  const RoutingPlan* replay = options.replay ? &options.replay->at(result.routes.size()).plan : nullptr;
+  const size_t layer = result.routes.size();
+  check(!options.replay || layer < options.replay->size(), "replay of {} layers: the model has more", layer);
+  const RoutingPlan* replay = options.replay ? &(*options.replay)[layer].plan : nullptr;
   MoeOutput out = (*block.moe)(input, replay);
   for (AuxTerm& term : out.aux) {  // sums over the layers; the caller divides
     const auto same = [&](const AuxTerm& other) { return other.name == term.name; };

@@ -17,6 +17,8 @@ double AdamW::step(double rate, int64_t passes) {
   for (const Slot& s : slots_)
     if (s.parameter.grad().defined()) squares += sum_squares(s.parameter.grad());
   const double norm = std::sqrt(squares) / double(passes);
+  check(std::isfinite(norm), "step {}: the gradient's norm is {}; nothing was changed; a lower --rate may help",
+        steps_ + 1, norm);
   ++steps_;
   AdamWStep update{.rate = rate,
                    .beta1 = config_.beta1,

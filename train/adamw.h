@@ -14,7 +14,7 @@ class AdamW {
   AdamW(Transformer& model, const TrainConfig& config);
 
   // One update with the gradients accumulated over `passes` backward passes, which it averages and clips; then clears
-  // them. Returns the norm of the averaged gradients before clipping.
+  // them. Returns the norm of the averaged gradients before clipping. Error if that is no finite number.
   double step(double rate, int64_t passes);
   int64_t steps() const { return steps_; }
 

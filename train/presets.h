@@ -36,6 +36,7 @@ inline constexpr Preset presets[] = {
       .rate = 3e-3,
       .warmup = 50,
       .beta2 = 0.97,
+      .log_every = 50,
       .eval_every = 250,
       .eval_tokens = 40'000,
       .sample_every = 250,
