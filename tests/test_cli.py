@@ -92,6 +92,8 @@ class WholeLine(Folder):
             result = train(self.dir / kind, "--steps", 5, "--data", text, "--tokenizer", kind)
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertEqual(call("train", "eval", "--model", self.dir / kind, "--json").returncode, 0)
+            measured = last_json(call("train", "eval", "--model", self.dir / kind, "--data", text, "--json"))
+            self.assertEqual(measured["bytes"], text.stat().st_size, "eval --data measures the whole text")
         binary = self.dir / "binary"
         binary.write_bytes(bytes(i * i % 251 for i in range(20000)))
         result = train(self.dir / "b", "--steps", 3, "--data", binary, text, "--tokenizer", "bytes")

@@ -19,7 +19,7 @@ Evaluation evaluate_files(Transformer& model, const EvalCommand& command, RunCon
   const fs::path dir = fs::temp_directory_path() / fmt::format("switchyard-eval-{}", ::getpid());
   fs::create_directories(dir);
   fs::copy_file(command.model / "tokenizer.json", dir / "tokenizer.json", fs::copy_options::overwrite_existing);
-  run.train.validation = 0.5;  // half is at least needed on either side; both are measured below
+  run.train.validation = 1;  // all of it
   Evaluation evaluation;
   try {
     const Dataset data({command.files}, run.train, model.config().context, dir);

@@ -141,8 +141,9 @@ Corpus built_in_corpus(const TrainConfig& config) {
 Dataset::Dataset(const Source& source, const TrainConfig& config, int64_t context, const fs::path& dir)
     : tokenizer_(find_tokenizer(source, config, dir)), tokens_(find_tokens(source, config, tokenizer_, dir)) {
   split_ = tokens_.count() - static_cast<int64_t>(double(tokens_.count()) * config.validation);
-  check(split_ > context + 1, "text of {} training tokens: needs more than --context {}", split_, context);
-  check(config.validation == 0 || validation_tokens() > context + 1,
+  check(config.validation == 1 || split_ > context + 1, "text of {} training tokens: needs more than --context {}",
+        split_, context);
+  check(config.validation == 0 || config.validation == 1 || validation_tokens() > context + 1,
         "text of {} validation tokens: needs more than --context {}; use a longer text or --validation 0",
         validation_tokens(), context);
   if (source.built_in())

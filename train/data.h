@@ -58,7 +58,8 @@ class Dataset {
   Batch batch(int64_t pass, int64_t B, int64_t T, uint64_t seed) const;
   // Window w of the validation part, in order and without overlap; rows past the end have no targets.
   Batch validation_batch(int64_t first_window, int64_t B, int64_t T) const;
-  int64_t validation_windows(int64_t T) const { return (validation_tokens() - 1) / T; }
+  // The last one may be a part.
+  int64_t validation_windows(int64_t T) const { return (validation_tokens() + T - 2) / T; }
 
  private:
   Batch windows(const std::vector<int64_t>& starts, int64_t T, int64_t end) const;

@@ -70,7 +70,8 @@ std::vector<Row> rows_of(const Document& document, const Tokenizer& tokenizer, s
 Evaluation evaluate_windows(Transformer& model, const Dataset& data, int64_t max_tokens) {
   const NoGrad no_grad;
   const int64_t T = model.config().context;
-  const int64_t windows = std::clamp<int64_t>(max_tokens / T, 1, std::max<int64_t>(data.validation_windows(T), 1));
+  const int64_t wanted = max_tokens / T + (max_tokens % T != 0);
+  const int64_t windows = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(data.validation_windows(T), 1));
   Evaluation result;
   for (int64_t w = 0; w < windows; w += evaluation_batch) {
     const Batch batch = data.validation_batch(w, std::min(evaluation_batch, windows - w), T);

@@ -26,8 +26,8 @@ struct Evaluation {
   std::vector<std::vector<std::vector<int64_t>>> visits;
 };
 
-// The validation part in consecutive windows of the model's context, as many whole ones as `max_tokens` allows and one
-// at least. Targets from the second token of a window on see less than a full context, as in training.
+// The validation part in consecutive windows of the model's context, until `max_tokens` are predicted or all are.
+// Targets from the second token of a window on see less than a full context, as in training.
 Evaluation evaluate_windows(Transformer& model, const Dataset& data, int64_t max_tokens);
 
 // Whole documents of the built-in corpus, each from its beginning: documents first, first + 1, .. until `max_tokens`

@@ -62,7 +62,7 @@ int train(int argc, char** argv, bool demo) {
   apply(common);
   if (dense) config.model = dense_twin(config.model);
   if (!data.empty()) config.source.files.assign(data.begin(), data.end());
-  if (demo && !resume && fs::exists(config.out)) fs::remove_all(config.out);  // the demo always starts anew
+  if (demo && !resume && out.empty()) fs::remove_all(config.out);  // the demo's own folder starts anew
   validate(config.model);
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
