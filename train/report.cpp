@@ -120,9 +120,9 @@ void Report::step(const StepNumbers& s, bool log) {
   if (floor_ > 0) text += fmt::format("  {:+.3f}/byte above floor", smooth_loss_ / bytes_per_token_ - floor_);
   text += fmt::format("  {} tok/s  {} left ", thousands(double(tokens_) / seconds), minutes(left));
   for (const RouteStats& layer : s.layers) text += " " + load_bars(layer.load);
+  std::fflush(metrics_);  // a checkpoint must never know more steps than the metrics do
   if (log) {
     line(text);
-    std::fflush(metrics_);
   } else if (terminal_ && !quiet_) {
     fmt::print("\r\033[K{}", text);
     std::fflush(stdout);
