@@ -96,6 +96,7 @@ class WholeLine(Folder):
             self.assertEqual(measured["bytes"], text.stat().st_size, "eval --data measures the whole text")
         binary = self.dir / "binary"
         binary.write_bytes(bytes(i * i % 251 for i in range(20000)))
+        self.assertFails(train(self.dir / "c", "--steps", 3, "--data", binary, "--tokenizer", "chars"), "not UTF-8")
         result = train(self.dir / "b", "--steps", 3, "--data", binary, text, "--tokenizer", "bytes")
         self.assertEqual(result.returncode, 0, result.stderr)
 

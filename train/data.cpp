@@ -4,7 +4,9 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <unordered_set>
 
+#include "nn/utf8.h"
 #include "tensor/random.h"
 
 namespace switchyard {
@@ -14,7 +16,7 @@ namespace fs = std::filesystem;
 
 constexpr char magic[8] = {'S', 'W', 'Y', 'T', 'O', 'K', '0', '1'};
 constexpr size_t piece_bytes = size_t{1} << 20;
-constexpr size_t most_training_bytes = size_t{64} << 20;  // what a tokenizer is trained on, at most
+constexpr size_t most_training_bytes = size_t{64} << 20;  // what a BPE is trained on, at most
 
 std::string_view text_of(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
@@ -56,16 +58,32 @@ void each_text(const Source& source, const TrainConfig& config, const std::funct
   }
 }
 
+// Every character that occurs, once: a tokenizer of characters needs no more of the text.
+std::string distinct_characters(const Source& source, const TrainConfig& config) {
+  std::string distinct;
+  std::unordered_set<char32_t> seen;
+  each_text(source, config, [&](std::string_view piece, bool) {
+    for (size_t at = 0; at < piece.size();) {
+      const Utf8Char next = read_utf8(piece, at);
+      check(next.status == Utf8Char::valid, "--tokenizer chars: the text is not UTF-8; use bytes or bpe");
+      if (seen.insert(next.code).second) append_utf8(distinct, next.code);
+      at += static_cast<size_t>(next.length);
+    }
+    return true;
+  });
+  return distinct;
+}
+
 Tokenizer trained_tokenizer(const Source& source, const TrainConfig& config) {
   if (config.tokenizer == TokenizerKind::bytes) return Tokenizer::bytes();
-  const bool chars = config.tokenizer == TokenizerKind::chars;  // needs to see every character there is
+  if (config.tokenizer == TokenizerKind::chars) return Tokenizer::train_chars(distinct_characters(source, config));
   std::string text;
   each_text(source, config, [&](std::string_view piece, bool) {
     text += piece;
     text += '\n';
-    return chars || text.size() < most_training_bytes;
+    return text.size() < most_training_bytes;
   });
-  return chars ? Tokenizer::train_chars(text) : Tokenizer::train_bpe(text, config.merged_vocab);
+  return Tokenizer::train_bpe(text, config.merged_vocab);
 }
 
 Tokenizer find_tokenizer(const Source& source, const TrainConfig& config, const fs::path& dir) {
