@@ -66,7 +66,7 @@ int run_eval(const EvalCommand& command) {
   if (fs::exists(command.model / "train.json")) run = load_run(command.model);
   const bool built_in = command.files.empty() && run.source.built_in();
   const Evaluation e = built_in ? evaluate_documents(model, Tokenizer::load(command.model / "tokenizer.json"),
-                                                     built_in_corpus(run.train), first_validation_document,
+                                                     built_in_corpus(run.train), validation_document(command.seed),
                                                      command.tokens ? command.tokens : 200'000)
                                 : evaluate_files(model, command, run);
   if (command.json) {

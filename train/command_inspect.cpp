@@ -83,7 +83,7 @@ void print_specialisation(const Evaluation& e) {
 
 }  // namespace
 
-int run_inspect(const std::string& what, bool json) {
+int run_inspect(const std::string& what, uint64_t seed, bool json) {
   const fs::path dir = what;
   const bool trained = fs::exists(dir / "config.json");
   RunConfig run;
@@ -101,7 +101,7 @@ int run_inspect(const std::string& what, bool json) {
   if (trained && run.source.built_in() && !run.model.dense() && fs::exists(dir / "tokenizer.json")) {
     Transformer model = load_model(dir);
     evaluation = evaluate_documents(model, Tokenizer::load(dir / "tokenizer.json"), built_in_corpus(run.train),
-                                    first_validation_document, 50'000);
+                                    validation_document(seed), 50'000);
   }
   if (json) {
     nlohmann::json result{{"parameters", cost.parameters.total},

@@ -21,12 +21,13 @@ struct EvalCommand {
   fs::path model;
   std::vector<fs::path> files;  // empty: what the model was trained on
   int64_t tokens = 0;           // 0: all of a file's, 200,000 of the built-in corpus
+  uint64_t seed = 0;            // which documents of the built-in corpus: another number, others
   bool json = false;            // {"loss", "perplexity", "bits_per_byte", "floor_bits_per_byte", "domains"}
 };
 int run_eval(const EvalCommand& command);
 
 // A preset's name or a model's folder.
-int run_inspect(const std::string& what, bool json);
+int run_inspect(const std::string& what, uint64_t seed, bool json);
 
 struct TokenizeCommand {
   fs::path tokenizer, file;                // neither tokenizer nor learn: bytes

@@ -72,6 +72,11 @@ class Dataset {
 
 // The documents that evaluation uses: indices that training never reaches.
 constexpr uint64_t first_validation_document = uint64_t{1} << 40;
+// The first document of evaluation `seed`; 0 is the one that training watches. Up to 2^20 seeds, 2^32 documents each.
+inline uint64_t validation_document(uint64_t seed) {
+  check(seed < uint64_t{1} << 20, "--seed {}: must be 0 to 1048575 here", seed);
+  return first_validation_document + (seed << 32);
+}
 Corpus built_in_corpus(const TrainConfig& config);
 
 }  // namespace switchyard

@@ -77,6 +77,7 @@ int eval(int argc, char** argv) {
   std::string model;
   add_text_flag(app, "--model", model, "the model's folder")->required();
   app.add_option("--data", data, "text files; default: what the model was trained on, the part kept for validation");
+  app.add_option("--seed", command.seed, "which documents of the built-in corpus it reads");
   app.add_option("--tokens", command.tokens, "most tokens to predict; default: 200000, or all of --data");
   add_common(app, common);
   parse_flags(app, argc, argv);
@@ -91,11 +92,13 @@ int inspect(int argc, char** argv) {
   CLI::App app("Prints what a preset or a trained model is made of, what it costs, and which experts serve what.");
   Common common;
   std::string what;
+  uint64_t seed = 0;
+  app.add_option("--seed", seed, "which documents of the built-in corpus it reads");
   app.add_option("what", what, "a preset's name or a model's folder")->required();
   add_common(app, common);
   parse_flags(app, argc, argv);
   apply(common);
-  return run_inspect(what, common.json);
+  return run_inspect(what, seed, common.json);
 }
 
 int tokenize(int argc, char** argv) {
@@ -129,7 +132,7 @@ int corpus(int argc, char** argv) {
   app.add_option("--documents", command.documents, "how many documents");
   app.add_option("--first", command.first, "index of the first document");
   app.add_option("--people", config.people, "people in the biographies");
-  app.add_option("--corpus-seed", config.corpus_seed, "which corpus");
+  app.add_option("--seed,--corpus-seed", config.corpus_seed, "which corpus");
   add_text_flag(app, "--domain", command.domain, "only this domain");
   app.add_flag("--measure", command.measure, "print each domain's size and floor instead of the text");
   add_text_flag(app, "--out", out, "write FILE with the text and FILE.domains.jsonl with each document's domain");
