@@ -28,7 +28,8 @@ Var scale(const Var& x, double alpha) {
 
 Var sum(const Var& x) {
   return make("sum", sum(x.value()), {x}, [](Node& n) {
-    n.inputs[0].accumulate(Tensor::full(n.inputs[0].shape(), n.grad.item(), n.grad.dtype()));
+    const Tensor each = repeat_row(n.grad, {n.inputs[0].value().count()});
+    n.inputs[0].accumulate(cast(each, n.inputs[0].dtype()).reshape(n.inputs[0].shape()));
   });
 }
 
@@ -47,7 +48,7 @@ Var linear(const Var& x, const Var& w, const Var& bias) {
   return make("linear", y, {x, w, bias}, [](Node& n) {
     const Var &x = n.inputs[0], &w = n.inputs[1], &bias = n.inputs[2];
     if (x.requires_grad()) x.accumulate(matmul(n.grad, false, w.value(), false).reshape(x.shape()));
-    if (w.requires_grad()) w.accumulate(matmul(n.grad, true, x.value(), false));
+    if (w.requires_grad()) w.accumulate(matmul_wide(n.grad, true, x.value(), false));
     if (bias.requires_grad()) bias.accumulate(column_sum(n.grad));
   });
 }
@@ -67,6 +68,17 @@ Var dropout(const Var& x, double p, RandomKey key) {
   if (p == 0) return x;
   return make("dropout", dropout(x.value(), p, key), {x},
               [p, key](Node& n) { n.inputs[0].accumulate(dropout(n.grad, p, key)); });
+}
+
+Var jitter(const Var& x, double amount, RandomKey key) {
+  return make("jitter", jitter(x.value(), amount, key), {x},
+              [amount, key](Node& n) { n.inputs[0].accumulate(jitter(n.grad, amount, key)); });
+}
+
+Var cast(const Var& x, Dtype dtype) {
+  if (x.dtype() == dtype) return x;
+  return make("cast", cast(x.value(), dtype), {x},
+              [](Node& n) { n.inputs[0].accumulate(cast(n.grad, n.inputs[0].dtype())); });
 }
 
 Var rms_norm(const Var& x, const Var& w, double epsilon) {
@@ -93,6 +105,12 @@ Var softmax(const Var& x) {
   return make("softmax", y, {x}, [](Node& n) { n.inputs[0].accumulate(softmax_backward(n.value, n.grad)); });
 }
 
+VarTopK softmax_top_k(const Var& x, int64_t k) {
+  SoftmaxTopK f = softmax_top_k(x.value(), k);
+  const auto backward = [](Node& n) { n.inputs[0].accumulate(softmax_backward(n.value, n.grad)); };
+  return {make("softmax", f.probability, {x}, backward), f.index};
+}
+
 Var logsumexp(const Var& x) {
   return make("logsumexp", logsumexp(x.value()), {x}, [](Node& n) {  // d lse / dx = softmax(x)
     n.inputs[0].accumulate(scale_rows(softmax(n.inputs[0].value()), n.grad));
@@ -101,9 +119,7 @@ Var logsumexp(const Var& x) {
 
 Var column_sum(const Var& x) {
   return make("column_sum", column_sum(x.value()), {x}, [](Node& n) {  // every row receives the same gradient
-    const Var& x = n.inputs[0];
-    const Tensor first_row = Tensor::from(std::vector<int32_t>(x.value().rows(), 0), {x.value().rows()});
-    x.accumulate(gather_rows(n.grad.reshape({1, n.grad.count()}), first_row).reshape(x.shape()));
+    n.inputs[0].accumulate(cast(repeat_row(n.grad, n.inputs[0].shape()), n.inputs[0].dtype()));
   });
 }
 

@@ -20,11 +20,19 @@ Var unary(Unary op, const Var& x);
 Var swiglu(const Var& gate_up);
 // Zeroes a share p of the elements and scales the others by 1 / (1 - p) (Srivastava et al. 2014).
 Var dropout(const Var& x, double p, RandomKey key);
+// Each element times a uniform number in 1 - amount .. 1 + amount.
+Var jitter(const Var& x, double amount, RandomKey key);
+Var cast(const Var& x, Dtype dtype);  // between f32 and bf16; the gradient is cast back
 // x / sqrt(mean(x^2) + epsilon) * w (Zhang and Sennrich 2019).
 Var rms_norm(const Var& x, const Var& w, double epsilon);
 // (x - mean) / sqrt(variance + epsilon) * w + b (Ba et al. 2016).
 Var layer_norm(const Var& x, const Var& w, const Var& b, double epsilon);
 Var softmax(const Var& x);
+struct VarTopK {
+  Var probability;  // the softmax
+  Tensor index;     // i32 (rows, k): the k highest of x, highest first; of equals, the lower index
+};
+VarTopK softmax_top_k(const Var& x, int64_t k);
 Var logsumexp(const Var& x);                 // (rows, C) -> (rows)
 Var column_sum(const Var& x);                // (rows, C) -> (C)
 Var scale_rows(const Var& x, const Var& s);  // row r times s[r]

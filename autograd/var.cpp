@@ -81,8 +81,9 @@ void backward(const Var& loss) {
   }
   // A node is younger than all its inputs, so from the youngest on, every gradient is complete when it is used.
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a->id > b->id; });
+  const Tensor one = Tensor::full(loss.shape(), 1, loss.dtype(), loss.value().device());
   //@begin backward
-  loss.accumulate(Tensor::full(loss.shape(), 1, loss.dtype()));
+  loss.accumulate(one);
   for (std::shared_ptr<Node>& node : order) {
     if (!node->backward) continue;  // a leaf keeps its gradient
     if (node->grad.defined()) node->backward(*node);

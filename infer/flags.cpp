@@ -117,6 +117,12 @@ std::optional<std::string> early_flag(int argc, const char* const* argv, std::st
   return value;
 }
 
+void check_placement(Device device, Compute compute) {
+  check_available(device);
+  check(compute == Compute::f32 || device == Device::cuda,
+        "--compute bf16: needs --device cuda; the CPU computes in f32");
+}
+
 int run_program(int argc, char** argv, const std::function<int(int, char**)>& program) {
   const auto report = [](const char* message, int code) {
     std::fflush(stdout);

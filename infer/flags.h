@@ -29,6 +29,23 @@ CLI::Option* add_text_flag(CLI::App& app, const std::string& name, std::optional
 CLI::Option* add_text_flag(CLI::App& app, const std::string& name, std::vector<std::string>& texts,
                            const std::string& help);
 
+// Where a model computes: --device; and in what: --compute (a run's TrainConfig has that itself).
+struct Where {
+  Device device = Device::cpu;
+};
+struct Placement : Where {
+  Compute compute = Compute::f32;
+};
+template <class Config, class F>
+requires std::is_base_of_v<Where, Config>
+void visit(Config& c, F&& f) {
+  f("device", c.device, "where to compute: cpu, or cuda for an NVIDIA GPU");
+  if constexpr (std::is_base_of_v<Placement, Config>)
+    f("compute", c.compute, "what activations are and matrices are multiplied in; bf16 needs --device cuda");
+}
+// Error unless the device is there and can compute so.
+void check_placement(Device device, Compute compute);
+
 // Reads the command line. Error: a flag that does not exist ("--expert: no such flag; did you mean --experts?"), a
 // command that does not, a value that is missing or wrong, a required flag that is missing. With --help: prints it and
 // throws CLI::Success, which run_program() takes for a good end.

@@ -13,18 +13,12 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-Dtype dtype_of_parameters(Transformer& model) {
-  Dtype dtype = Dtype::f32;
-  model.visit([&](const std::string&, Var& parameter) { dtype = parameter.dtype(); });
-  return dtype;
-}
-
 }  // namespace
 
 Decoder::Decoder(Transformer& model, std::optional<int64_t> capacity)
     : model_(model),
       capacity_(capacity.value_or(model.config().context)),
-      cache_(make_cache(model.config(), 1, dtype_of_parameters(model), capacity_)) {
+      cache_(make_cache(model.config(), 1, model.dtype(), capacity_, model.device())) {
   check(capacity_ <= model.config().context, "a decoder for {} tokens: the context holds {}", capacity_,
         model.config().context);
   check(model.causal(),
@@ -46,7 +40,7 @@ std::span<const float> Decoder::feed(std::span<const int32_t> ids) {
     seen_.insert(seen_.end(), ids.begin(), ids.end());
   }
   const Tensor tokens = Tensor::from(ids, {1, static_cast<int64_t>(ids.size())});
-  const Tensor logits = model_(tokens, {.cache = &cache_, .last_only = true}).logits.value();
+  const Tensor logits = model_(tokens, {.cache = &cache_, .last_only = true}).logits.value().to(Device::cpu);
   logits_.resize(static_cast<size_t>(logits.count()));
   with_float_type(logits.dtype(), [&]<class T>() {
     std::transform(logits.data<T>(), logits.data<T>() + logits.count(), logits_.begin(),

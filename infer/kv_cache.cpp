@@ -3,12 +3,12 @@
 namespace switchyard {
 
 std::vector<KeyValueCache> make_cache(const ModelConfig& config, int64_t batch, Dtype dtype,
-                                      std::optional<int64_t> capacity) {
+                                      std::optional<int64_t> capacity, Device device) {
   const int64_t rows = capacity.value_or(config.context);
   check(batch >= 1 && rows >= 1, "a cache for {} sequences of {} tokens: both must be 1 or more", batch, rows);
   const Shape shape{batch, rows, config.kv_heads, config.head_width()};
   std::vector<KeyValueCache> cache;
-  for (int i = 0; i < config.layers; ++i) cache.push_back({Tensor(shape, dtype), Tensor(shape, dtype)});
+  for (int i = 0; i < config.layers; ++i) cache.push_back({Tensor(shape, dtype, device), Tensor(shape, dtype, device)});
   return cache;
 }
 

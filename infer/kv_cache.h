@@ -10,7 +10,7 @@ namespace switchyard {
 
 // An empty cache for each layer, with room for `capacity` tokens (none: the model's context) of `batch` sequences.
 std::vector<KeyValueCache> make_cache(const ModelConfig& config, int64_t batch, Dtype dtype = Dtype::f32,
-                                      std::optional<int64_t> capacity = {});
+                                      std::optional<int64_t> capacity = {}, Device device = Device::cpu);
 // Forgets all tokens; the memory stays.
 void clear(std::vector<KeyValueCache>& cache);
 // Bytes of the keys and values of one token, over all layers.

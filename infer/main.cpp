@@ -25,6 +25,7 @@ struct Options {
   std::string model;
   std::optional<std::string> prompt, prompt_file;
   GenerateConfig generate;
+  Placement place;
   int threads = switchyard::threads();
   bool json = false;
 };
@@ -53,7 +54,8 @@ int run_generate(const Options& options) {
   check(!options.model.empty(), "--model: is missing; must be a directory with a config.json");
   set_threads(options.threads);
   const std::string prompt = read_prompt(options);
-  Transformer model = load_model(options.model);
+  check_placement(options.place.device, options.place.compute);
+  Transformer model = load_model(options.model, dtype_of(options.place.compute), options.place.device);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(options.model) / "tokenizer.json");
   stop_on_interrupt();
   const Generated made = generate(model, tokenizer, prompt, options.generate, [](std::string_view text) {
@@ -86,6 +88,7 @@ int run(int argc, char** argv) {
   add_text_flag(*command, "--prompt-file", options.prompt_file, "file that holds the prompt, taken as it is");
   add_text_flag(*command, "--stop", options.generate.stop, "end the text before this; may be given several times");
   add_flags(*command, options.generate);
+  add_flags(*command, options.place);
   add_flags(*command, options);
   parse_flags(app, argc, argv);
   return run_generate(options);

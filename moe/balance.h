@@ -7,8 +7,6 @@
 
 namespace switchyard {
 
-// i32 (T k): 0 0 .. 1 1 .., the token of each of its k proposals.
-Tensor proposing_tokens(int64_t T, int64_t k);
 // The choices (T, k) with -1 in the rows of padding.
 Tensor masked(const Tensor& choice, std::span<const uint8_t> valid);
 
@@ -30,6 +28,16 @@ struct RouteStats {
   int64_t dead = 0;                    // experts that nobody asked for
   std::vector<int64_t> together;       // (E, E) tokens that visit both experts; the diagonal counts visits
 };
-RouteStats statistics(const RoutingPlan& plan, const Tensor& probability);
+// Its numbers where the device has left them: measuring waits for nothing, reading does.
+struct RouteCounts {
+  Tensor proposed, dropped;  // i32 (E)
+  Tensor mean;               // f64 (2): entropy and top_probability
+  Tensor together;           // i32 (E, E)
+};
+RouteCounts measure(const RoutingPlan& plan, const Tensor& probability);
+RouteStats read(const RouteCounts& counts);
+inline RouteStats statistics(const RoutingPlan& plan, const Tensor& probability) {
+  return read(measure(plan, probability));
+}
 
 }  // namespace switchyard

@@ -187,13 +187,13 @@ void load_weights(const fs::path& dir, Transformer& model) {
   read_weights(Weights(dir), model);
 }
 
-Transformer load_model(const fs::path& dir, Dtype dtype) {
+Transformer load_model(const fs::path& dir, Dtype dtype, Device device) {
   const ModelConfig config = load_config(dir);
   const Weights weights(dir);
   // Before the memory is asked for: a wrong config.json may want more of it than there is.
   check(total_params(config) <= weights.elements(), "{}: holds {} numbers, but config.json asks for {}",
         weights.where(), weights.elements(), total_params(config));
-  Transformer model(config, 0, dtype);
+  Transformer model(config, 0, dtype, device);
   read_weights(weights, model);
   return model;
 }

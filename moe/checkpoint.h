@@ -38,10 +38,11 @@ void save_model(const std::filesystem::path& dir, Transformer& model, const Toke
 // and the key: missing, of the wrong type, out of range, or asking for something that Transformer does not do.
 ModelConfig load_config(const std::filesystem::path& dir);
 
-// The model in DIR, its weights converted to `dtype`. They are read from model.safetensors, or from the several files
-// that model.safetensors.index.json lists. Error as for load_config; also for a tensor that is missing, misshapen or
-// not the model's. All three first finish a DirectoryUpdate that was cut short.
-Transformer load_model(const std::filesystem::path& dir, Dtype dtype = Dtype::f32);
+// The model in DIR, its activations of `dtype` and its weights converted to wide(dtype). They are read from
+// model.safetensors, or from the several files that model.safetensors.index.json lists. Error as for load_config; also
+// for a tensor that is missing, misshapen or not the model's. All three first finish a DirectoryUpdate that was cut
+// short.
+Transformer load_model(const std::filesystem::path& dir, Dtype dtype = Dtype::f32, Device device = Device::cpu);
 // The same into a model that exists; Error if DIR holds one of another shape.
 void load_weights(const std::filesystem::path& dir, Transformer& model);
 

@@ -14,6 +14,10 @@ enum class GateNorm : uint8_t { none, sum_to_one };  // the k gates as they are,
 enum class NormKind : uint8_t { rms, layer };
 enum class DropOrder : uint8_t { position, priority };  // who goes first when an expert is full
 
+// What activations are, and what matrices are multiplied in; weights, the router, statistics and the loss stay f32.
+enum class Compute : uint8_t { f32, bf16 };
+constexpr Dtype dtype_of(Compute compute) { return compute == Compute::f32 ? Dtype::f32 : Dtype::bf16; }
+
 // Names of an enum's values, for flags and files; the position in the list is the value.
 template <class E>
 struct EnumNames;
@@ -36,6 +40,14 @@ struct EnumNames<Activation> {
 template <>
 struct EnumNames<DropOrder> {
   static constexpr std::string_view names[] = {"position", "priority"};
+};
+template <>
+struct EnumNames<Device> {
+  static constexpr std::string_view names[] = {"cpu", "cuda"};
+};
+template <>
+struct EnumNames<Compute> {
+  static constexpr std::string_view names[] = {"f32", "bf16"};
 };
 template <class E>
 constexpr std::string_view name(E value) requires(sizeof(EnumNames<E>::names) > 0) {

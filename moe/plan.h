@@ -21,7 +21,8 @@ struct Capacity {
 
 //@begin plan
 struct RoutingPlan {
-  // A slot is a kept proposal; there are N.
+  // A slot is a kept proposal; there are N. (On the GPU, where the host does
+  // not know their number, N is that of the proposals; -1 fills the rest.)
   int64_t tokens = 0, experts = 0, slots = 0;
   // Expert e has the slots offset[e] .. offset[e + 1] - 1.
   Tensor offset;         // i32 (E + 1)
@@ -32,7 +33,7 @@ struct RoutingPlan {
   Tensor token_slot;         // i32 (N)
   Tensor proposed, dropped;  // i32 (E): before dropping, and what was dropped
   Var gate;                  // (N): each slot's weight
-  // The expert of each slot (N).
+  // The expert of each slot, without those that are too many.
   std::vector<int32_t> slot_expert() const;
 };
 //@end plan

@@ -40,9 +40,9 @@ struct RouterInput {
   Pass* pass = nullptr;               // training or not, and random numbers
 };
 
-// What a router looks at in place of x: in training, x times a uniform number in 1 - jitter .. 1 + jitter, element by
-// element (Fedus et al. 2021); else x. The experts get x as it is.
-Var jittered(const RouterInput& input, double jitter);
+// What a router looks at in place of x: x, never below f32, and in training times a uniform number in 1 - amount ..
+// 1 + amount, element by element (Fedus et al. 2021). The experts get x as it is.
+Var jittered(const RouterInput& input, double amount);
 
 class Router {
  public:

@@ -5,9 +5,10 @@
 
 namespace switchyard {
 
-Transformer::Transformer(const ModelConfig& c, uint64_t seed, Dtype dtype) : config_(c) {
+Transformer::Transformer(const ModelConfig& c, uint64_t seed, Dtype dtype, Device device)
+    : config_(c), dtype_(dtype), device_(device) {
   validate(c);
-  Init init(seed, dtype);
+  Init init(seed, wide(dtype), device);
   const bool layer_norm = c.norm == NormKind::layer;
   // Each block adds two results to the residual stream; smaller ones keep its variance in bounds (GPT-2).
   //@begin out-deviation
@@ -37,7 +38,7 @@ ForwardResult Transformer::operator()(const Tensor& tokens, const ForwardOptions
     return options.pass && options.pass->training ? dropout(x, config_.dropout, options.pass->key()) : x;
   };
   ForwardResult result;
-  Var x = drop(embedding_(tokens.reshape({B * T})));  // (B T, C), the residual stream
+  Var x = drop(cast(embedding_(tokens.reshape({B * T})), dtype_));  // (B T, C), the residual stream
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
     KeyValueCache* cache = options.cache ? &options.cache->at(i) : nullptr;
@@ -50,7 +51,7 @@ ForwardResult Transformer::operator()(const Tensor& tokens, const ForwardOptions
   if (options.last_only) {
     std::vector<int32_t> last(static_cast<size_t>(B));
     for (int64_t b = 0; b < B; ++b) last[static_cast<size_t>(b)] = static_cast<int32_t>(b * T + T - 1);
-    x = gather_rows(x, Tensor::from(last, {B}));
+    x = gather_rows(x, Tensor::from(last, {B}).to(device_));
   }
   //@begin logits
   result.logits = linear(norm_(x), head_ ? head_->weight : embedding_.weight);

@@ -27,12 +27,16 @@ struct ForwardResult {
 
 class Transformer {
  public:
-  explicit Transformer(const ModelConfig& config, uint64_t seed = 0, Dtype dtype = Dtype::f32);
+  // dtype: of the activations; weights are f32 beside bf16.
+  explicit Transformer(const ModelConfig& config, uint64_t seed = 0, Dtype dtype = Dtype::f32,
+                       Device device = Device::cpu);
 
-  // tokens i32 (B, T). Error if T (with the cache's tokens) exceeds the context.
+  // tokens i32 (B, T), on the CPU. Error if T (with the cache's tokens) exceeds the context.
   ForwardResult operator()(const Tensor& tokens, const ForwardOptions& options = {});
 
   const ModelConfig& config() const { return config_; }
+  Dtype dtype() const { return dtype_; }
+  Device device() const { return device_; }
   void visit(const ParamVisitor& f);
   // After an optimizer step: `routes` of its forward passes tell the routers the load of each expert.
   void after_step(const std::vector<std::vector<int64_t>>& load);
@@ -49,6 +53,8 @@ class Transformer {
                    ForwardResult& result);
 
   ModelConfig config_;
+  Dtype dtype_;
+  Device device_;
   Embedding embedding_;
   std::vector<Block> blocks_;
   Norm norm_;

@@ -7,7 +7,8 @@ namespace switchyard {
 
 class Init {
  public:
-  explicit Init(uint64_t seed, Dtype dtype = Dtype::f32) : key_{seed, uint64_t{1} << 62}, dtype_(dtype) {}
+  explicit Init(uint64_t seed, Dtype dtype = Dtype::f32, Device device = Device::cpu)
+      : key_{seed, uint64_t{1} << 62}, dtype_(dtype), device_(device) {}
 
   Var normal(Shape shape, double deviation) {
     Tensor x(shape, dtype_);
@@ -16,13 +17,14 @@ class Init {
         x.data<T>()[i] = static_cast<T>(deviation * switchyard::normal(key_, static_cast<uint64_t>(i)));
     });
     ++key_.stream;
-    return Var(x, true);
+    return Var(x.to(device_), true);  // drawn on the CPU, the same numbers for every device
   }
-  Var constant(Shape shape, double value) { return Var(Tensor::full(shape, value, dtype_), true); }
+  Var constant(Shape shape, double value) { return Var(Tensor::full(shape, value, dtype_, device_), true); }
 
  private:
   RandomKey key_;
   Dtype dtype_;
+  Device device_;
 };
 
 }  // namespace switchyard

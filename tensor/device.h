@@ -9,6 +9,10 @@ enum class Device : uint8_t { cpu, cuda };
 
 constexpr const char* name(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
 
+// Whether tensors can be made there: the CPU always, the GPU if this program was built with CUDA and finds one it can
+// use. Error: the reason, in one line that begins with "device cuda".
+void check_available(Device device);
+
 // Threads that CPU kernels use, this one included. Default: the CPUs this process may run on. Results are
 // bit-identical for any number. Error outside 1 to 1024.
 void set_threads(int n);

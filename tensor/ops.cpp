@@ -1,35 +1,8 @@
-#include "tensor/ops.h"
-
 #include <cmath>
-#include <cstring>
+
+#include "tensor/compute.h"
 
 namespace switchyard {
-namespace {
-
-void same_shape(const char* op, const Tensor& a, const Tensor& b) {
-  check(a.shape() == b.shape() && a.dtype() == b.dtype(), "{} of {} {} and {} {}: must be alike", op, name(a.dtype()),
-        a.shape().text(), name(b.dtype()), b.shape().text());
-}
-void needs(const char* op, const char* what, const Tensor& x, const Shape& shape) {
-  check(x.shape() == shape, "{}: {} of shape {}, must be {}", op, what, x.shape().text(), shape.text());
-}
-// An i32 tensor's elements, or null where it is undefined.
-const int32_t* indices(const Tensor& x) { return x.defined() ? x.data<int32_t>() : nullptr; }
-
-// Allocates a result like `like` but of `shape`, and calls f(kernel table, typed result pointer).
-template <class F>
-Tensor compute(const Tensor& like, Shape shape, F&& f) {
-  Tensor y(shape, like.dtype(), like.device());
-  with_float_type(like.dtype(), [&]<class T>() { f(kernels<T>(like.device()), y.data<T>()); });
-  return y;
-}
-template <class T>
-const T* ptr(const Tensor& x, const T*) {
-  return x.data<T>();
-}
-
-}  // namespace
-
 Tensor add(const Tensor& a, const Tensor& b) {
   same_shape("add", a, b);
   return compute(a, a.shape(), [&](auto& k, auto* y) { k.add(a.count(), ptr(a, y), ptr(b, y), y); });
@@ -52,7 +25,7 @@ Tensor scale(const Tensor& x, double alpha) {
 
 Tensor add_bias(const Tensor& x, const Tensor& bias) {
   needs("add_bias", "bias", bias, {x.cols()});
-  return compute(x, x.shape(), [&](auto& k, auto* y) { k.add_bias(x.rows(), x.cols(), ptr(x, y), ptr(bias, y), y); });
+  return compute(x, x.shape(), [&](auto& k, auto* y) { k.add_bias(x.rows(), x.cols(), ptr(x, y), wide(bias, y), y); });
 }
 
 Tensor unary(Unary op, const Tensor& x) {
@@ -83,27 +56,63 @@ Tensor dropout(const Tensor& x, double p, RandomKey key) {
   return compute(x, x.shape(), [&](auto& k, auto* y) { k.dropout(x.count(), p, key, ptr(x, y), y); });
 }
 
-Tensor sum(const Tensor& x) {
-  return compute(x, {1}, [&]<class T>(const Kernels<T>& k, T* y) { *y = T(k.sum(x.count(), ptr(x, y))); });
+Tensor jitter(const Tensor& x, double amount, RandomKey key) {
+  return compute(x, x.shape(), [&](auto& k, auto* y) { k.jitter(x.count(), amount, key, ptr(x, y), y); });
 }
 
-double sum_squares(const Tensor& x) {
-  return with_float_type(x.dtype(),
-                         [&]<class T>() { return kernels<T>(x.device()).sum_squares(x.count(), x.data<T>()); });
+Tensor cast(const Tensor& x, Dtype dtype) {
+  if (x.dtype() == dtype) return x;
+  const bool narrows = dtype == Dtype::bf16;
+  check(x.dtype() == (narrows ? Dtype::f32 : Dtype::bf16) && dtype == (narrows ? Dtype::bf16 : Dtype::f32),
+        "cast of {} to {}: only between f32 and bf16", name(x.dtype()), name(dtype));
+  Tensor y(x.shape(), dtype, x.device());
+  const Kernels<bf16>& k = kernels<bf16>(x.device());
+  if (narrows)
+    k.narrow(x.count(), x.data<float>(), y.data<bf16>());
+  else
+    k.widen(x.count(), x.data<bf16>(), y.data<float>());
+  return y;
+}
+
+Tensor repeat_row(const Tensor& x, Shape shape) {
+  const int64_t n = x.count(), rows = n ? shape.count() / n : 0;
+  check(rows * n == shape.count(), "repeat_row of shape {} to {}: must be whole rows", x.shape().text(), shape.text());
+  return compute(x, shape, [&](auto& k, auto* y) { k.repeat_row(rows, n, ptr(x, y), y); });
+}
+
+Tensor sum(const Tensor& x) {
+  Tensor y = wide_like(x, {1});
+  with_float_type(x.dtype(), [&]<class T>() { kernels<T>(x.device()).sum(x.count(), x.data<T>(), y.data<Wide<T>>()); });
+  return y;
+}
+
+Tensor sum_squares(const Tensor& x) {
+  Tensor y({1}, Dtype::f64, x.device());
+  with_float_type(x.dtype(),
+                  [&]<class T>() { kernels<T>(x.device()).sum_squares(x.count(), x.data<T>(), y.data<double>()); });
+  return y;
 }
 
 Tensor column_sum(const Tensor& x) {
-  return compute(x, {x.cols()}, [&](auto& k, auto* y) { k.column_sum(x.rows(), x.cols(), ptr(x, y), y); });
+  Tensor y = wide_like(x, {x.cols()});
+  with_float_type(x.dtype(), [&]<class T>() {
+    kernels<T>(x.device()).column_sum(x.rows(), x.cols(), x.data<T>(), y.data<Wide<T>>());
+  });
+  return y;
 }
 
 Tensor row_dot(const Tensor& a, const Tensor& b) {
   same_shape("row_dot", a, b);
-  return compute(a, {a.rows()}, [&](auto& k, auto* y) { k.row_dot(a.rows(), a.cols(), ptr(a, y), ptr(b, y), y); });
+  Tensor y = wide_like(a, {a.rows()});
+  with_float_type(a.dtype(), [&]<class T>() {
+    kernels<T>(a.device()).row_dot(a.rows(), a.cols(), a.data<T>(), b.data<T>(), y.data<Wide<T>>());
+  });
+  return y;
 }
 
 Tensor scale_rows(const Tensor& x, const Tensor& s) {
   check(s.count() == x.rows(), "scale_rows: {} factors for shape {}", s.count(), x.shape().text());
-  return compute(x, x.shape(), [&](auto& k, auto* y) { k.scale_rows(x.rows(), x.cols(), ptr(x, y), ptr(s, y), y); });
+  return compute(x, x.shape(), [&](auto& k, auto* y) { k.scale_rows(x.rows(), x.cols(), ptr(x, y), wide(s, y), y); });
 }
 
 Tensor softmax(const Tensor& x) {
@@ -117,7 +126,11 @@ Tensor softmax_backward(const Tensor& y, const Tensor& dy) {
 }
 
 Tensor logsumexp(const Tensor& x) {
-  return compute(x, {x.rows()}, [&](auto& k, auto* y) { k.logsumexp(x.rows(), x.cols(), ptr(x, y), y); });
+  Tensor y = wide_like(x, {x.rows()});
+  with_float_type(x.dtype(), [&]<class T>() {
+    kernels<T>(x.device()).logsumexp(x.rows(), x.cols(), x.data<T>(), y.data<Wide<T>>());
+  });
+  return y;
 }
 
 Tensor top_k(const Tensor& x, int64_t k) {
@@ -129,91 +142,51 @@ Tensor top_k(const Tensor& x, int64_t k) {
   return index;
 }
 
-Tensor matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
-  const int64_t M = transpose_a ? a.cols() : a.rows(), K = transpose_a ? a.rows() : a.cols();
-  const int64_t N = transpose_b ? b.rows() : b.cols();
-  check((transpose_b ? b.cols() : b.rows()) == K, "matmul of {}{} and {}{}: inner sizes differ", a.shape().text(),
-        transpose_a ? " transposed" : "", b.shape().text(), transpose_b ? " transposed" : "");
-  return compute(a, {M, N},
-                 [&](auto& k, auto* c) { k.gemm(transpose_a, transpose_b, M, N, K, ptr(a, c), ptr(b, c), false, c); });
+SoftmaxTopK softmax_top_k(const Tensor& x, int64_t k) {
+  check(1 <= k && k <= x.cols(), "top_k {} of {} columns: must be 1 to {}", k, x.cols(), x.cols());
+  SoftmaxTopK r{{}, Tensor({x.rows(), k}, Dtype::i32, x.device())};
+  r.probability = compute(x, x.shape(), [&](auto& table, auto* y) {
+    table.softmax_top_k(x.rows(), x.cols(), k, ptr(x, y), y, r.index.template data<int32_t>());
+  });
+  return r;
 }
 
-Tensor grouped_forward(const Tensor& offset, const Tensor& row, int64_t slots, const Tensor& x, const Tensor& w) {
-  const int64_t E = w.shape()[0], out = w.shape()[1], in = w.shape()[2];
-  needs("grouped_forward", "offset", offset, {E + 1});
-  check(x.cols() == in, "grouped_forward: x of shape {} for weights {}", x.shape().text(), w.shape().text());
-  return compute(x, {slots, out}, [&](auto& k, auto* y) {
-    k.grouped_forward(E, out, in, indices(offset), indices(row), ptr(x, y), ptr(w, y), y);
+// The sizes of op(a) op(b).
+struct Product {
+  int64_t M, N, K;
+  Product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b)
+      : M(transpose_a ? a.cols() : a.rows()),
+        N(transpose_b ? b.rows() : b.cols()),
+        K(transpose_a ? a.rows() : a.cols()) {
+    check((transpose_b ? b.cols() : b.rows()) == K, "matmul of {}{} and {}{}: inner sizes differ", a.shape().text(),
+          transpose_a ? " transposed" : "", b.shape().text(), transpose_b ? " transposed" : "");
+  }
+};
+
+Tensor matmul(const Tensor& a, bool transpose_a, const Tensor& weights, bool transpose_b) {
+  const Product p(a, transpose_a, weights, transpose_b);
+  const Tensor b = cast(weights, a.dtype());
+  return compute(a, {p.M, p.N}, [&](auto& k, auto* c) {
+    k.gemm(transpose_a, transpose_b, p.M, p.N, p.K, ptr(a, c), ptr(b, c), false, c);
   });
 }
 
-Tensor grouped_backward_input(const Tensor& offset, const Tensor& dy, const Tensor& w) {
-  const int64_t E = w.shape()[0], out = w.shape()[1], in = w.shape()[2];
-  check(dy.cols() == out, "grouped_backward_input: dy of shape {} for weights {}", dy.shape().text(), w.shape().text());
-  return compute(dy, {dy.rows(), in}, [&](auto& k, auto* dx) {
-    k.grouped_backward_input(E, out, in, indices(offset), ptr(dy, dx), ptr(w, dx), dx);
+Tensor matmul_wide(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
+  same_dtype("matmul", a, b);
+  const Product p(a, transpose_a, b, transpose_b);
+  Tensor c = wide_like(a, {p.M, p.N});
+  with_float_type(a.dtype(), [&]<class T>() {
+    kernels<T>(a.device())
+        .gemm_wide(transpose_a, transpose_b, p.M, p.N, p.K, a.data<T>(), b.data<T>(), false, c.data<Wide<T>>());
   });
-}
-
-Tensor grouped_backward_weight(const Tensor& offset, const Tensor& row, const Tensor& dy, const Tensor& x,
-                               const Shape& w) {
-  check(dy.cols() == w[1] && x.cols() == w[2], "grouped_backward_weight: dy {} and x {} for weights {}",
-        dy.shape().text(), x.shape().text(), w.text());
-  return compute(dy, w, [&](auto& k, auto* dw) {
-    k.grouped_backward_weight(w[0], w[1], w[2], indices(offset), indices(row), ptr(dy, dw), ptr(x, dw), dw);
-  });
-}
-
-Tensor combine(const Tensor& token_offset, const Tensor& token_slot, const Tensor& gate, const Tensor& x) {
-  const int64_t tokens = token_offset.count() - 1;
-  return compute(x, {tokens, x.cols()}, [&](auto& k, auto* y) {
-    k.combine(tokens, x.cols(), indices(token_offset), indices(token_slot), gate.defined() ? ptr(gate, y) : nullptr,
-              ptr(x, y), y);
-  });
-}
-
-CombineGradients combine_backward(const Tensor& offset, const Tensor& slot_token, const Tensor& gate, const Tensor& x,
-                                  const Tensor& dy) {
-  CombineGradients g{Tensor(x.shape(), x.dtype(), x.device()), Tensor::zeros(gate.shape(), x.dtype(), x.device())};
-  with_float_type(x.dtype(), [&]<class T>() {
-    kernels<T>(x.device())
-        .combine_backward(offset.count() - 1, x.cols(), indices(offset), indices(slot_token), gate.data<T>(),
-                          x.data<T>(), dy.data<T>(), g.dx.data<T>(), g.d_gate.data<T>());
-  });
-  return g;
-}
-
-Tensor gather_rows(const Tensor& x, const Tensor& index) {
-  const int64_t n = index.count(), cols = x.shape()[0] ? x.count() / x.shape()[0] : 0;
-  return compute(x, x.shape().with_first(n),
-                 [&](auto& k, auto* y) { k.gather_rows(n, cols, indices(index), ptr(x, y), y); });
-}
-
-Tensor gather_rows_backward(const Tensor& dy, const Tensor& index, const Shape& x) {
-  const int64_t cols = x[0] ? x.count() / x[0] : 0;
-  return compute(dy, x, [&](auto& k, auto* dx) {
-    k.gather_rows_backward(index.count(), x[0], cols, indices(index), ptr(dy, dx), dx);
-  });
-}
-
-Tensor take_columns(const Tensor& x, const Tensor& index) {
-  check(index.rows() == x.rows(), "take_columns: index {} for {}", index.shape().text(), x.shape().text());
-  return compute(x, index.shape(), [&](auto& k, auto* y) {
-    k.take_columns(x.rows(), x.cols(), index.cols(), indices(index), ptr(x, y), y);
-  });
-}
-
-Tensor take_columns_backward(const Tensor& dy, const Tensor& index, const Shape& x) {
-  return compute(dy, x, [&](auto& k, auto* dx) {
-    k.take_columns_backward(x.rows(), x.cols(), index.cols(), indices(index), ptr(dy, dx), dx);
-  });
+  return c;
 }
 
 Normalised rms_norm(const Tensor& x, const Tensor& w, double epsilon) {
   needs("rms_norm", "weight", w, {x.cols()});
-  Normalised n{.y = {}, .mean = {}, .inverse = Tensor({x.rows()}, x.dtype(), x.device())};
+  Normalised n{.y = {}, .mean = {}, .inverse = wide_like(x, {x.rows()})};
   n.y = compute(x, x.shape(), [&]<class T>(const Kernels<T>& k, T* y) {
-    k.rms_norm(x.rows(), x.cols(), epsilon, ptr(x, y), ptr(w, y), y, n.inverse.data<T>());
+    k.rms_norm(x.rows(), x.cols(), epsilon, ptr(x, y), wide(w, y), y, n.inverse.data<Wide<T>>());
   });
   return n;
 }
@@ -222,8 +195,8 @@ NormGradients rms_norm_backward(const Tensor& x, const Tensor& w, const Tensor& 
   same_shape("rms_norm_backward", x, dy);
   NormGradients g{.dx = {}, .dw = Tensor(w.shape(), w.dtype(), w.device()), .db = {}};
   g.dx = compute(x, x.shape(), [&]<class T>(const Kernels<T>& k, T* dx) {
-    k.rms_norm_backward(x.rows(), x.cols(), ptr(x, dx), ptr(w, dx), ptr(inverse_rms, dx), ptr(dy, dx), dx,
-                        g.dw.data<T>());
+    k.rms_norm_backward(x.rows(), x.cols(), ptr(x, dx), wide(w, dx), wide(inverse_rms, dx), ptr(dy, dx), dx,
+                        g.dw.data<Wide<T>>());
   });
   return g;
 }
@@ -232,10 +205,10 @@ Normalised layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double 
   needs("layer_norm", "weight", w, {x.cols()});
   needs("layer_norm", "bias", b, {x.cols()});
   const Shape rows{x.rows()};
-  Normalised n{{}, Tensor(rows, x.dtype(), x.device()), Tensor(rows, x.dtype(), x.device())};
+  Normalised n{{}, wide_like(x, rows), wide_like(x, rows)};
   n.y = compute(x, x.shape(), [&]<class T>(const Kernels<T>& k, T* y) {
-    k.layer_norm(x.rows(), x.cols(), epsilon, ptr(x, y), ptr(w, y), ptr(b, y), y, n.mean.data<T>(),
-                 n.inverse.data<T>());
+    k.layer_norm(x.rows(), x.cols(), epsilon, ptr(x, y), wide(w, y), wide(b, y), y, n.mean.data<Wide<T>>(),
+                 n.inverse.data<Wide<T>>());
   });
   return n;
 }
@@ -245,8 +218,8 @@ NormGradients layer_norm_backward(const Tensor& x, const Tensor& w, const Tensor
   same_shape("layer_norm_backward", x, dy);
   NormGradients g{{}, Tensor(w.shape(), w.dtype(), w.device()), Tensor(w.shape(), w.dtype(), w.device())};
   g.dx = compute(x, x.shape(), [&]<class T>(const Kernels<T>& k, T* dx) {
-    k.layer_norm_backward(x.rows(), x.cols(), ptr(x, dx), ptr(w, dx), ptr(mean, dx), ptr(inverse_std, dx), ptr(dy, dx),
-                          dx, g.dw.data<T>(), g.db.data<T>());
+    k.layer_norm_backward(x.rows(), x.cols(), ptr(x, dx), wide(w, dx), wide(mean, dx), wide(inverse_std, dx),
+                          ptr(dy, dx), dx, g.dw.data<Wide<T>>(), g.db.data<Wide<T>>());
   });
   return g;
 }
@@ -288,10 +261,10 @@ Tensor rope(const Tensor& x, Heads h, int64_t first, double theta, int direction
 Attended attention(const Tensor& x, Heads h) {
   needs_heads("attention", x, h);
   const AttentionShape s = fused_shape(x, h);
-  Attended result{{}, Tensor({s.B, s.H, s.Tq}, x.dtype(), x.device())};
+  Attended result{{}, wide_like(x, {s.B, s.H, s.Tq})};
   result.y = compute(x, {s.B, s.Tq, s.H, s.D}, [&]<class T>(const Kernels<T>& k, T* y) {
     const T* q = x.data<T>();
-    k.attention(s, q, q + h.H * h.D, q + (h.H + h.K) * h.D, y, result.logsumexp.data<T>());
+    k.attention(s, q, q + h.H * h.D, q + (h.H + h.K) * h.D, y, result.logsumexp.data<Wide<T>>());
   });
   return result;
 }
@@ -301,7 +274,7 @@ Tensor attention_backward(const Tensor& x, Heads h, const Attended& forward, con
   return compute(x, x.shape(), [&]<class T>(const Kernels<T>& k, T* dq) {
     const T* q = x.data<T>();
     const int64_t keys = h.H * h.D, values = (h.H + h.K) * h.D;
-    k.attention_backward(fused_shape(x, h), q, q + keys, q + values, ptr(forward.y, dq), ptr(forward.logsumexp, dq),
+    k.attention_backward(fused_shape(x, h), q, q + keys, q + values, ptr(forward.y, dq), wide(forward.logsumexp, dq),
                          ptr(dy, dq), dq, dq + keys, dq + values);
   });
 }
@@ -310,14 +283,18 @@ void store_keys_values(const Tensor& x, Heads h, const Tensor& keys, const Tenso
   needs_heads("store_keys_values", x, h);
   const int64_t B = x.shape()[0], T = x.shape()[1], capacity = keys.shape()[1];
   check(first + T <= capacity, "{} tokens after {}: the cache holds {}", T, first, capacity);
-  const size_t head = static_cast<size_t>(h.D) * size_of(x.dtype()), row = static_cast<size_t>(h.K) * head;
-  for (int64_t b = 0; b < B; ++b)
-    for (int64_t t = 0; t < T; ++t) {
-      const std::byte* token = x.raw() + static_cast<size_t>((b * T + t) * (h.H + 2 * h.K)) * head;
-      const size_t at = static_cast<size_t>(b * capacity + first + t) * row;
-      std::memcpy(keys.raw() + at, token + static_cast<size_t>(h.H) * head, row);
-      std::memcpy(values.raw() + at, token + static_cast<size_t>(h.H + h.K) * head, row);
-    }
+  same_dtype("store_keys_values", x, keys);
+  const AttentionShape s = fused_shape(x, h);
+  const int64_t width = h.K * h.D;  // of a cached row
+  with_float_type(x.dtype(), [&]<class T>() {
+    const auto store = [&](int64_t first_head, const Tensor& cache) {
+      kernels<T>(x.device())
+          .copy_rows(B, s.Tq, width, x.data<T>() + first_head * h.D, s.query_row, s.query_batch,
+                     cache.data<T>() + first * width, width, capacity * width);
+    };
+    store(h.H, keys);
+    store(h.H + h.K, values);
+  });
 }
 
 Tensor attention_cached(const Tensor& x, Heads h, const Tensor& keys, const Tensor& values, int64_t length) {
@@ -327,26 +304,29 @@ Tensor attention_cached(const Tensor& x, Heads h, const Tensor& keys, const Tens
         length, keys.shape()[1], x.shape()[1]);
   AttentionShape s = fused_shape(x, h);
   s.Tk = length, s.key_row = h.K * h.D, s.key_batch = keys.shape()[1] * s.key_row;
-  Tensor logsumexp({s.B, s.H, s.Tq}, x.dtype(), x.device());
+  const Tensor logsumexp = wide_like(x, {s.B, s.H, s.Tq});
   return compute(x, {s.B, s.Tq, s.H, s.D}, [&]<class T>(const Kernels<T>& k, T* y) {
-    k.attention(s, x.data<T>(), ptr(keys, y), ptr(values, y), y, logsumexp.data<T>());
+    k.attention(s, x.data<T>(), ptr(keys, y), ptr(values, y), y, logsumexp.data<Wide<T>>());
   });
 }
 
 RowLosses cross_entropy(const Tensor& logits, const Tensor& target) {
   check(target.count() == logits.rows(), "cross_entropy: {} targets for logits {}", target.count(),
         logits.shape().text());
-  RowLosses r{{}, Tensor({logits.rows()}, logits.dtype(), logits.device())};
-  r.loss = compute(logits, {logits.rows()}, [&]<class T>(const Kernels<T>& k, T* loss) {
-    k.cross_entropy(logits.rows(), logits.cols(), ptr(logits, loss), indices(target), loss, r.logsumexp.data<T>());
+  same_device("cross_entropy", target, logits);
+  RowLosses r{wide_like(logits, {logits.rows()}), wide_like(logits, {logits.rows()})};
+  with_float_type(logits.dtype(), [&]<class T>() {
+    kernels<T>(logits.device())
+        .cross_entropy(logits.rows(), logits.cols(), logits.data<T>(), indices(target), r.loss.data<Wide<T>>(),
+                       r.logsumexp.data<Wide<T>>());
   });
   return r;
 }
 
 Tensor cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& logsumexp, const Tensor& g) {
   return compute(logits, logits.shape(), [&](auto& k, auto* dx) {
-    k.cross_entropy_backward(logits.rows(), logits.cols(), ptr(logits, dx), indices(target), ptr(logsumexp, dx),
-                             ptr(g, dx), dx);
+    k.cross_entropy_backward(logits.rows(), logits.cols(), ptr(logits, dx), indices(target), wide(logsumexp, dx),
+                             wide(g, dx), dx);
   });
 }
 

@@ -1,5 +1,6 @@
 // Tensor functions over the kernel table: each checks shapes, allocates its result and calls the kernel. They know
-// nothing of gradients; autograd/ops.h does. "Rows x cols" means any tensor seen as a matrix over its last axis.
+// nothing of gradients; autograd/ops.h does. "Rows x cols" means any tensor seen as a matrix over its last axis. Beside
+// bf16 tensors, weights, gates, statistics and losses are f32; results are on the device of the first tensor.
 #pragma once
 #include "tensor/kernels.h"
 #include "tensor/tensor.h"
@@ -16,9 +17,12 @@ Tensor unary_backward(Unary op, const Tensor& x, const Tensor& dy);
 Tensor swiglu(const Tensor& gate_up);  // (.., 2F) -> (.., F)
 Tensor swiglu_backward(const Tensor& gate_up, const Tensor& dy);
 Tensor dropout(const Tensor& x, double p, RandomKey key);
+Tensor jitter(const Tensor& x, double amount, RandomKey key);  // times 1 - amount .. 1 + amount
+Tensor cast(const Tensor& x, Dtype dtype);                     // between f32 and bf16
+Tensor repeat_row(const Tensor& x, Shape shape);               // x (count) in every row of `shape`
 
-Tensor sum(const Tensor& x);  // (1)
-double sum_squares(const Tensor& x);
+Tensor sum(const Tensor& x);                          // (1)
+Tensor sum_squares(const Tensor& x);                  // f64 (1)
 Tensor column_sum(const Tensor& x);                   // (rows, cols) -> (cols)
 Tensor row_dot(const Tensor& a, const Tensor& b);     // (rows, cols) twice -> (rows)
 Tensor scale_rows(const Tensor& x, const Tensor& s);  // s (rows)
@@ -26,9 +30,15 @@ Tensor softmax(const Tensor& x);
 Tensor softmax_backward(const Tensor& y, const Tensor& dy);
 Tensor logsumexp(const Tensor& x);         // (rows, cols) -> (rows)
 Tensor top_k(const Tensor& x, int64_t k);  // (rows, cols) -> i32 (rows, k), highest first
+struct SoftmaxTopK {
+  Tensor probability, index;  // (rows, cols) and i32 (rows, k)
+};
+SoftmaxTopK softmax_top_k(const Tensor& x, int64_t k);
 
-// op(a) op(b) of two matrices, where op transposes if asked.
+// op(a) op(b) of two matrices, where op transposes if asked; multiplied in a's dtype, to which b is cast.
 Tensor matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b);
+// The same for two bf16 matrices with an f32 result: a weight's gradient.
+Tensor matmul_wide(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b);
 
 // Expert e of w (E, out, in) works on slots offset[e] .. offset[e+1]-1; `row` (undefined: the slot) is what a slot
 // reads.
@@ -36,6 +46,8 @@ Tensor grouped_forward(const Tensor& offset, const Tensor& row, int64_t slots, c
 Tensor grouped_backward_input(const Tensor& offset, const Tensor& dy, const Tensor& w);
 Tensor grouped_backward_weight(const Tensor& offset, const Tensor& row, const Tensor& dy, const Tensor& x,
                                const Shape& w);
+Tensor proposing_tokens(int64_t tokens, int64_t k, Device device);  // i32 (tokens k): 0 0 .. 1 1 ..
+Tensor expert_share(const Tensor& expert, int64_t E, Dtype dtype);  // (E): E times the share of the entries that are e
 Tensor combine(const Tensor& token_offset, const Tensor& token_slot, const Tensor& gate, const Tensor& x);
 struct CombineGradients {
   Tensor dx, d_gate;

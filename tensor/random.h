@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "tensor/host_device.h"
+
 namespace switchyard {
 
 // Names one stream of numbers: the run's seed and what the numbers are for.
@@ -14,7 +16,7 @@ struct RandomKey {
 };
 
 // The 128 random bits at `counter` of a stream.
-[[gnu::always_inline]] inline std::array<uint32_t, 4> philox(RandomKey key, uint64_t counter) {
+[[gnu::always_inline]] HOST_DEVICE inline std::array<uint32_t, 4> philox(RandomKey key, uint64_t counter) {
   std::array<uint32_t, 4> x = {uint32_t(counter), uint32_t(counter >> 32), uint32_t(key.stream),
                                uint32_t(key.stream >> 32)};
   uint32_t k0 = uint32_t(key.seed), k1 = uint32_t(key.seed >> 32);
@@ -27,12 +29,12 @@ struct RandomKey {
 }
 
 // Number `index` of a stream, as 32 bits. Four consecutive indices share one philox() call.
-[[gnu::always_inline]] inline uint32_t random_bits(RandomKey key, uint64_t index) {
+[[gnu::always_inline]] HOST_DEVICE inline uint32_t random_bits(RandomKey key, uint64_t index) {
   return philox(key, index / 4)[index % 4];
 }
 
 // Uniform in [0, 1) with 24 bits, so that a float holds it exactly.
-[[gnu::always_inline]] inline float uniform(RandomKey key, uint64_t index) {
+[[gnu::always_inline]] HOST_DEVICE inline float uniform(RandomKey key, uint64_t index) {
   return float(random_bits(key, index) >> 8) * 0x1p-24f;
 }
 

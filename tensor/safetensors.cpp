@@ -15,13 +15,10 @@ namespace {
 struct F16 {
   uint16_t bits;
 };
-struct Bf16 {
-  uint16_t bits;
-};
 
 double widen(double x) { return x; }
 double widen(float x) { return x; }
-double widen(Bf16 x) { return std::bit_cast<float>(uint32_t{x.bits} << 16); }
+double widen(bf16 x) { return float(x); }
 double widen(F16 x) {
   const uint32_t exponent = x.bits >> 10 & 31, mantissa = x.bits & 1023;
   const double magnitude = exponent == 0    ? mantissa * 0x1p-24
@@ -32,7 +29,7 @@ double widen(F16 x) {
 
 void narrow(double x, double& y) { y = x; }
 void narrow(double x, float& y) { y = static_cast<float>(x); }
-void narrow(double x, Bf16& y) {
+void narrow(double x, bf16& y) {
   const float rounded = static_cast<float>(x);
   uint32_t bits = std::bit_cast<uint32_t>(rounded);
   if (std::isnan(x)) {
@@ -65,7 +62,7 @@ void convert(std::span<const std::byte> from, std::byte* to) {
 template <class From>
 bool convert_floats(std::span<const std::byte> from, const Tensor& to) {
   if (to.dtype() == Dtype::f32) convert<From, float>(from, to.raw());
-  if (to.dtype() == Dtype::bf16) convert<From, Bf16>(from, to.raw());
+  if (to.dtype() == Dtype::bf16) convert<From, bf16>(from, to.raw());
   if (to.dtype() == Dtype::f64) convert<From, double>(from, to.raw());
   return to.dtype() != Dtype::i32;
 }
@@ -95,8 +92,6 @@ void check_storable(const NamedTensor& named, const std::string& path) {
   check(named.name.find('\0') == std::string::npos, "{}: tensor {}: a name cannot hold a NUL", path,
         in_quotes(named.name));
   check(named.tensor.defined(), "{}: tensor {} is undefined", path, in_quotes(named.name));
-  check(named.tensor.device() == Device::cpu, "{}: tensor {} is in {} memory: must be in cpu memory", path,
-        in_quotes(named.name), name(named.tensor.device()));
 }
 
 }  // namespace
@@ -138,8 +133,11 @@ void save_safetensors(const std::filesystem::path& path, std::span<const NamedTe
 
   const uint64_t length = header.size();
   std::vector<std::string_view> parts = {{reinterpret_cast<const char*>(&length), sizeof length}, header};
-  for (const NamedTensor* named : order)
-    parts.emplace_back(reinterpret_cast<const char*>(named->tensor.raw()), named->tensor.bytes());
+  std::vector<Tensor> host;  // holds the copies of tensors on another device
+  for (const NamedTensor* named : order) {
+    host.push_back(named->tensor.to(Device::cpu));
+    parts.emplace_back(reinterpret_cast<const char*>(host.back().raw()), named->tensor.bytes());
+  }
   write_file(path, parts);
 }
 
@@ -169,8 +167,12 @@ Tensor SafetensorsFile::load(const std::string& name, Dtype as) const {
 
 void SafetensorsFile::load_into(const std::string& name, const Tensor& to) const {
   const SafetensorsEntry& from = entry(name);
-  check(to.defined() && to.device() == Device::cpu, "{}: tensor {}: needs a destination in cpu memory", path_.string(),
-        in_quotes(name));
+  check(to.defined(), "{}: tensor {}: needs a destination", path_.string(), in_quotes(name));
+  if (to.device() != Device::cpu) {
+    const Tensor host(to.shape(), to.dtype());
+    load_into(name, host);
+    return copy_bytes(to.raw(), to.device(), host.raw(), Device::cpu, to.bytes());
+  }
   check(from.shape == to.shape(), "{}: tensor {} has shape {}: must be {}", path_.string(), in_quotes(name),
         from.shape.text(), to.shape().text());
   const std::span<const std::byte> bytes = header_.data.subspan(from.begin, from.end - from.begin);
@@ -178,7 +180,7 @@ void SafetensorsFile::load_into(const std::string& name, const Tensor& to) const
   bool converted = false;
   if (stored == "F32") converted = convert_floats<float>(bytes, to);
   if (stored == "F16") converted = convert_floats<F16>(bytes, to);
-  if (stored == "BF16") converted = convert_floats<Bf16>(bytes, to);
+  if (stored == "BF16") converted = convert_floats<bf16>(bytes, to);
   if (stored == "F64") converted = convert_floats<double>(bytes, to);
   if (stored == "I32" && to.dtype() == Dtype::i32) converted = true, convert<int32_t, int32_t>(bytes, to.raw());
   if (stored == "I64" && to.dtype() == Dtype::i32) {

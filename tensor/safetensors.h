@@ -20,7 +20,7 @@ struct NamedTensor {
   Tensor tensor;
 };
 
-// Writes the tensors (in CPU memory) as one file, by write_file(). f32, bf16, i32 and f64 are stored as F32, BF16, I32
+// Writes the tensors as one file, by write_file(). f32, bf16, i32 and f64 are stored as F32, BF16, I32
 // and F64, in the order of the reference: wider elements first, then by name. The metadata always says
 // "format": "pt", without which some readers refuse a file. Error: a name twice, a name that is not UTF-8, holds a NUL
 // or is "__metadata__", an undefined tensor, a header over 100,000,000 bytes, whatever write_file() says.
@@ -45,7 +45,7 @@ class SafetensorsFile {
   // I32 and I64 always become i32. Error: no such tensor, another dtype, a float tensor as i32, an I64 that does not
   // fit.
   Tensor load(const std::string& name, Dtype as = Dtype::f32) const;
-  // Overwrites the elements of `destination` (in CPU memory) with the tensor's, converted to its dtype. Error as
+  // Overwrites the elements of `destination` with the tensor's, converted to its dtype. Error as
   // above; also if the shapes differ, or integers should become floats.
   void load_into(const std::string& name, const Tensor& destination) const;
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "tensor/cuda/device.h"
 #include "tensor/error.h"
 
 namespace switchyard {
@@ -23,8 +24,11 @@ size_t rounded(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+bool poison = false;
+
 class Pool {
  public:
+  explicit Pool(Device device) : device_(device) {}
   std::shared_ptr<Storage> take(size_t wanted) {
     const size_t bytes = std::max(rounded(wanted), alignment);
     void* data = nullptr;
@@ -42,24 +46,32 @@ class Pool {
       stats_.bytes_in_use += static_cast<int64_t>(bytes);
       stats_.bytes_peak = std::max(stats_.bytes_peak, stats_.bytes_in_use);
     }
-    if (poison_) std::memset(data, 0xff, bytes);  // 0xff… is a NaN in every float format
-    return {new Storage{data, bytes, Device::cpu}, [this](Storage* s) { give_back(s); }};
+    if (poison) fill_bytes(data, device_, 0xff, bytes);  // 0xff… is a NaN in every float format
+    return {new Storage{data, bytes, device_}, [this](Storage* s) { give_back(s); }};
   }
   PoolStats stats() {
     std::lock_guard lock(mutex_);
     return stats_;
   }
-  void poison(bool on) { poison_ = on; }
 
  private:
   void* from_system(size_t bytes) {
-    const size_t align = bytes >= huge_page ? huge_page : alignment;
-    void* data = std::aligned_alloc(align, (bytes + align - 1) / align * align);
-    check(data != nullptr, "out of memory: {} MB wanted, {} MB in use; a smaller --batch or --context needs less",
-          bytes >> 20, stats_.bytes_in_use >> 20);
-    if (bytes >= huge_page) madvise(data, bytes, MADV_HUGEPAGE);
+    void* data = device_ == Device::cpu ? from_host(bytes) : gpu::allocate_memory(bytes);
+    if (data == nullptr) {
+      size_t free = 0, total = 0;
+      if (device_ == Device::cuda) gpu::memory_left(free, total);
+      fail("out of memory on {}: {} MB wanted, {} MB in use{}; a smaller --batch, --context or --layers needs less",
+           name(device_), bytes >> 20, stats_.bytes_in_use >> 20,
+           total ? fmt::format(", {} of {} MB free", free >> 20, total >> 20) : "");
+    }
     stats_.bytes_pooled += static_cast<int64_t>(bytes);
     ++stats_.system_calls;
+    return data;
+  }
+  static void* from_host(size_t bytes) {
+    const size_t align = bytes >= huge_page ? huge_page : alignment;
+    void* data = std::aligned_alloc(align, (bytes + align - 1) / align * align);
+    if (data != nullptr && bytes >= huge_page) madvise(data, bytes, MADV_HUGEPAGE);
     return data;
   }
   void give_back(Storage* storage) {
@@ -69,22 +81,47 @@ class Pool {
     delete storage;
   }
 
+  Device device_;
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_;
   PoolStats stats_{};
-  bool poison_ = false;
 };
 
 Pool& pool(Device device) {
-  check(device == Device::cpu, "device {}: not built in", name(device));
-  static Pool& cpu = *new Pool;  // never destroyed: tensors of static lifetime may outlive it
-  return cpu;
+  static Pool& cpu = *new Pool(Device::cpu);  // never destroyed: tensors of static lifetime may outlive it
+  static Pool& cuda = *new Pool(Device::cuda);
+  return device == Device::cpu ? cpu : cuda;
 }
 
 }  // namespace
 
 std::shared_ptr<Storage> allocate(size_t bytes, Device device) { return pool(device).take(bytes); }
 PoolStats pool_stats(Device device) { return pool(device).stats(); }
-void poison_new_storage(bool on) { pool(Device::cpu).poison(on); }
+void poison_new_storage(bool on) { poison = on; }
+
+void check_available(Device device) {
+  if (device == Device::cpu) return;
+  if (const auto reason = gpu::unavailable()) fail("device cuda: {}", *reason);
+}
+
+void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
+  if (bytes == 0) return;
+  if (to_device == Device::cpu && from_device == Device::cpu)
+    std::memcpy(to, from, bytes);
+  else if (to_device == Device::cpu)
+    gpu::copy_to_host(to, from, bytes);
+  else if (from_device == Device::cpu)
+    gpu::copy_to_device(to, from, bytes);
+  else
+    gpu::copy_on_device(to, from, bytes);
+}
+
+void fill_bytes(void* to, Device device, uint8_t byte, size_t bytes) {
+  if (bytes == 0) return;
+  if (device == Device::cpu)
+    std::memset(to, byte, bytes);
+  else
+    gpu::fill_bytes(to, byte, bytes);
+}
 
 }  // namespace switchyard

@@ -16,8 +16,14 @@ struct Storage {
 };
 
 // A block of at least `bytes` bytes, returned to the pool when the last owner lets go. Error when the system has no
-// more memory (it says how much was wanted and how much is in use).
+// more memory (it says how much was wanted, how much there is, and what to lower).
 std::shared_ptr<Storage> allocate(size_t bytes, Device device);
+
+// Moves bytes within a device or between two. On the GPU this is queued in order with the kernels; only a copy to the
+// CPU waits for what was queued before.
+void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
+// Sets every byte; on the GPU in order with the kernels.
+void fill_bytes(void* to, Device device, uint8_t byte, size_t bytes);
 
 struct PoolStats {
   int64_t bytes_in_use;  // held by tensors now

@@ -1,6 +1,8 @@
 #include "tensor/tensor.h"
 
-#include <cstring>
+#include <algorithm>
+
+#include "tensor/kernels.h"
 
 namespace switchyard {
 
@@ -10,13 +12,18 @@ Tensor::Tensor(Shape shape, Dtype dtype, Device device) : shape_(shape), dtype_(
 
 Tensor Tensor::zeros(Shape shape, Dtype dtype, Device device) {
   Tensor tensor(shape, dtype, device);
-  if (tensor.bytes()) std::memset(tensor.raw(), 0, tensor.bytes());
+  fill_bytes(tensor.raw(), device, 0, tensor.bytes());
   return tensor;
 }
 
 Tensor Tensor::full(Shape shape, double value, Dtype dtype, Device device) {
   Tensor tensor(shape, dtype, device);
-  with_float_type(dtype, [&]<class T>() { std::fill_n(tensor.data<T>(), tensor.count(), static_cast<T>(value)); });
+  with_float_type(dtype, [&]<class T>() {
+    if (device == Device::cpu)
+      std::fill_n(tensor.data<T>(), tensor.count(), static_cast<T>(value));
+    else
+      kernels<T>(device).fill(tensor.count(), static_cast<T>(value), tensor.data<T>());
+  });
   return tensor;
 }
 
@@ -38,7 +45,15 @@ Tensor Tensor::from(std::span<const int32_t> values, Shape shape) {
   return tensor;
 }
 
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  Tensor copy(shape_, dtype_, device);
+  copy_bytes(copy.raw(), device, raw(), this->device(), bytes());
+  return copy;
+}
+
 std::vector<double> Tensor::values() const {
+  if (device() != Device::cpu) return to(Device::cpu).values();
   if (dtype_ == Dtype::i32) return {data<int32_t>(), data<int32_t>() + count()};
   return with_float_type(dtype_, [&]<class T>() { return std::vector<double>(data<T>(), data<T>() + count()); });
 }
@@ -69,7 +84,7 @@ Tensor Tensor::rows(int64_t first, int64_t last) const {
 
 Tensor Tensor::clone() const {
   Tensor copy(shape_, dtype_, device());
-  if (bytes()) std::memcpy(copy.raw(), raw(), bytes());
+  copy_bytes(copy.raw(), device(), raw(), device(), bytes());
   return copy;
 }
 

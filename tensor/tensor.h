@@ -22,6 +22,8 @@ class Tensor {
   // A copy of host values, converted to `dtype`. Error if values.size() is not the shape's count.
   static Tensor from(std::span<const double> values, Shape shape, Dtype dtype = Dtype::f32);
   static Tensor from(std::span<const int32_t> values, Shape shape);
+  // The same elements on a device: this very memory if it is there already, else a copy.
+  Tensor to(Device device) const;
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
@@ -32,7 +34,7 @@ class Tensor {
   int64_t cols() const { return shape_.cols(); }
   size_t bytes() const { return static_cast<size_t>(count()) * size_of(dtype_); }
 
-  // The elements. Error if T is not the dtype.
+  // The elements, on its device: the host may look at those of the CPU only. Error if T is not the dtype.
   template <class T>
   T* data() const {
     check(defined() && dtype_ == dtype_of<T>(), "tensor of {}: read as {}", defined() ? name(dtype_) : "nothing",
@@ -40,7 +42,7 @@ class Tensor {
     return reinterpret_cast<T*>(raw());
   }
   std::byte* raw() const { return static_cast<std::byte*>(storage_->data) + offset_; }
-  // The elements as host numbers, for tests and printing.
+  // The elements as host numbers, for tests and printing; waits for the device.
   std::vector<double> values() const;
   // The only element. Error unless count() is 1.
   double item() const;

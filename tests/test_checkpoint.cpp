@@ -64,7 +64,7 @@ void disturb(Transformer& model) {
   model.visit([&](const std::string&, Var& parameter) {
     const Tensor& x = parameter.value();
     with_float_type(x.dtype(), [&]<class T>() {
-      for (int64_t i = 0; i < x.count(); ++i) x.data<T>()[i] += T(0.1 * normal({7, 7}, n++));
+      for (int64_t i = 0; i < x.count(); ++i) x.data<T>()[i] = T(x.data<T>()[i] + 0.1 * normal({7, 7}, n++));
     });
   });
 }

@@ -159,17 +159,17 @@ void check_grouped(const Array<int>& counts, int64_t out, int64_t in, bool with_
     y.resize(size_t(N * width));
   };
   Array<T> y = for_all_threads(Array<T>(size_t((N + spare) * out), nan_of<T>), [&](T* p) {
-    k.grouped_forward(slots.E, out, in, slots.offset.data(), rows, x.data(), w.data(), p);
+    k.grouped_forward(N, slots.E, out, in, slots.offset.data(), rows, x.data(), w.data(), p);
   });
   untouched_behind(y, out);
   check_close(y, want.y, in);
   Array<T> dx = for_all_threads(Array<T>(size_t((N + spare) * in), nan_of<T>), [&](T* p) {
-    k.grouped_backward_input(slots.E, out, in, slots.offset.data(), dy.data(), w.data(), p);
+    k.grouped_backward_input(N, slots.E, out, in, slots.offset.data(), dy.data(), w.data(), p);
   });
   untouched_behind(dx, in);
   check_close(dx, want.dx, out);
   const Array<T> dw = for_all_threads(Array<T>(w.size(), nan_of<T>), [&](T* p) {
-    k.grouped_backward_weight(slots.E, out, in, slots.offset.data(), rows, dy.data(), x.data(), p);
+    k.grouped_backward_weight(N, slots.E, out, in, slots.offset.data(), rows, dy.data(), x.data(), p);
   });
   check_close(dw, want.dw, N);
 }

@@ -222,7 +222,7 @@ TEST_SUITE("kernels optimizer") {
         const double rate = 0.01 * t, b1 = 0.9, b2 = 0.95, eps = 1e-8, decay = 0.1, scale = 0.5;
         const double c1 = 1 - std::pow(b1, t), c2 = 1 - std::pow(b2, t);
         const std::vector<T> gradient = normals<T>(n, 10 + uint64_t(t));
-        cpu<T>().adamw(n, {rate, b1, b2, eps, decay, c1, c2, scale}, gradient.data(), w.data(), m.data(), v.data());
+        cpu<T>().adamw(n, {rate, b1, b2, eps, decay, c1, c2, &scale}, gradient.data(), w.data(), m.data(), v.data());
         for (size_t i = 0; i < w.size(); ++i) {
           const double g = scale * gradient[i];
           want_m[i] = b1 * want_m[i] + (1 - b1) * g;
@@ -238,15 +238,21 @@ TEST_SUITE("kernels optimizer") {
 
   TEST_CASE_TEMPLATE("adamw: without a gradient only decay moves the weight", T, float, double) {
     const T g = 0;
+    const double one = 1, none = 0;
     T w = 2, m = 0, v = 0;
-    cpu<T>().adamw(1, {0.1, 0.9, 0.999, 1e-8, 0.5, 0.1, 0.001, 1}, &g, &w, &m, &v);
+    cpu<T>().adamw(1, {0.1, 0.9, 0.999, 1e-8, 0.5, 0.1, 0.001, &one}, &g, &w, &m, &v);
     CHECK(double(w) == doctest::Approx(2 - 0.1 * 0.5 * 2).epsilon(4 * epsilon<T>));
     CHECK(m == 0);
     CHECK(v == 0);
+    // A scale of zero says that the gradients are no numbers: nothing moves.
+    const T nan = nan_of<T>;
+    w = 2;
+    cpu<T>().adamw(1, {0.1, 0.9, 0.999, 1e-8, 0.5, 0.1, 0.001, &none}, &nan, &w, &m, &v);
+    CHECK((w == 2 && m == 0 && v == 0));
     // The first step has the size of the rate, whatever the gradient's.
     for (T gradient : {T(1e-6), T(1), T(-1e15)}) {
       w = 0, m = 0, v = 0;
-      cpu<T>().adamw(1, {0.1, 0.9, 0.999, 1e-20, 0, 1 - 0.9, 1 - 0.999, 1}, &gradient, &w, &m, &v);
+      cpu<T>().adamw(1, {0.1, 0.9, 0.999, 1e-20, 0, 1 - 0.9, 1 - 0.999, &one}, &gradient, &w, &m, &v);
       CHECK(std::abs(double(w)) == doctest::Approx(0.1).epsilon(1e-5));
     }
   }
@@ -277,8 +283,9 @@ TEST_SUITE("kernels threads") {
       return y;
     });
     check_same_for_any_threads([&] {
+      const double one = 1;
       std::vector<T> state(3 * size_t(n), T(0));
-      cpu<T>().adamw(n, {0.1, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05, 1}, x.data(), state.data(), state.data() + n,
+      cpu<T>().adamw(n, {0.1, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05, &one}, x.data(), state.data(), state.data() + n,
                      state.data() + 2 * n);
       return state;
     });

@@ -68,7 +68,7 @@ TEST_CASE("pitfall 3: the loss reported is cross-entropy alone; the auxiliary lo
     for (const AuxTerm& a : r.aux) objective = add(objective, scale(a.value, a.coefficient));
     backward(objective);
     double squares = 0;
-    fresh.visit([&](const std::string&, Var& p) { squares += p.grad().defined() ? sum_squares(p.grad()) : 0; });
+    fresh.visit([&](const std::string&, Var& p) { squares += p.grad().defined() ? sum_squares(p.grad()).item() : 0; });
     {
       Report report(run.out, 0, 1, 1, 0, true);
       trainer.run(false, report);

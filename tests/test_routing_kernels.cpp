@@ -228,7 +228,7 @@ TEST_CASE_TEMPLATE("combine and its backward equal the plain loop", T, float, do
         const size_t N = size_t(p.offset.back());
         std::vector<T> d_gate(N);
         const std::vector<T> dx = on_all_threads<T>(N * size_t(cols), [&](T* out) {
-          table.combine_backward(E, cols, p.offset.data(), p.slot_token.data(), g, x.data(), dy.data(), out,
+          table.combine_backward(int64_t(N), E, cols, p.offset.data(), p.slot_token.data(), g, x.data(), dy.data(), out,
                                  d_gate.data());
         });
         const double epsilon = std::numeric_limits<T>::epsilon();

@@ -101,7 +101,8 @@ TEST_CASE("ten steps equal the plain loop: decoupled decay of matrices alone, cl
         ranks |= 1 << p.var.shape().rank();
       }
       const double rate = 0.02 / t, norm = plain_step(plain, gradients, c, t, rate, double(passes));
-      CHECK(optimizer.step(rate, passes) == doctest::Approx(norm).epsilon(tolerance));
+      optimizer.step(rate, passes);
+      CHECK(optimizer.gradient_norm() == doctest::Approx(norm).epsilon(tolerance));
       CHECK(optimizer.steps() == t);
       clipped += norm > c.clip;
       for (const PlainParameter& p : plain) {
@@ -119,7 +120,8 @@ TEST_CASE("without a gradient to speak of only decay moves a matrix, and a norm 
   AdamW optimizer(model, {.weight_decay = 0.5});
   const std::vector<PlainParameter> before = plain_parameters(model);
   for (const PlainParameter& p : before) p.var.accumulate(Tensor::zeros(p.var.shape(), Dtype::f64));
-  CHECK(optimizer.step(0.1, 1) == 0);
+  optimizer.step(0.1, 1);
+  CHECK(optimizer.gradient_norm() == 0);
   for (const PlainParameter& p : before) {
     const double kept = p.var.shape().rank() >= 2 ? 1 - 0.1 * 0.5 : 1;
     const Numbers now = p.var.value().values();
@@ -135,7 +137,9 @@ TEST_CASE("two passes over half a batch each are one pass over all of it") {
     const Tensor tokens = random_tokens(4, 6, 9, step);
     backward(loss_of(whole, tokens));
     for (int half : {0, 1}) backward(loss_of(halves, tokens.rows(2 * half, 2 * half + 2)));
-    CHECK(one.step(0.01, 1) == doctest::Approx(two.step(0.01, 2)).epsilon(1e-12));
+    one.step(0.01, 1);
+    two.step(0.01, 2);
+    CHECK(one.gradient_norm() == doctest::Approx(two.gradient_norm()).epsilon(1e-12));
   }
   const std::vector<Numbers> a = values(whole), b = values(halves);
   for (size_t p = 0; p < a.size(); ++p) CHECK(close(b[p], a[p], 1e-10));

@@ -6,19 +6,25 @@
 
 namespace switchyard {
 
-AdamW::AdamW(Transformer& model, const TrainConfig& config) : config_(config) {
-  model.visit([&](const std::string& name, Var& p) {
-    slots_.push_back({name, p, Tensor::zeros(p.shape(), p.dtype()), Tensor::zeros(p.shape(), p.dtype())});
-  });
+AdamW::AdamW(Transformer& model, const TrainConfig& config)
+    : config_(config), scale_(Tensor::zeros({2}, Dtype::f64, model.device())) {
+  const auto zeros = [](const Var& p) { return Tensor::zeros(p.shape(), p.dtype(), p.value().device()); };
+  model.visit([&](const std::string& name, Var& p) { slots_.push_back({name, p, zeros(p), zeros(p)}); });
+  squares_ = Tensor({static_cast<int64_t>(slots_.size())}, Dtype::f64, model.device());
 }
 
-double AdamW::step(double rate, int64_t passes) {
-  double squares = 0;
-  for (const Slot& s : slots_)
-    if (s.parameter.grad().defined()) squares += sum_squares(s.parameter.grad());
-  const double norm = std::sqrt(squares) / double(passes);
-  check(std::isfinite(norm), "step {}: the gradient's norm is {}; nothing was changed; a lower --rate may help",
-        steps_ + 1, norm);
+void AdamW::step(double rate, int64_t passes) {
+  const Device device = scale_.device();
+  fill_bytes(squares_.raw(), device, 0, squares_.bytes());  // where nothing depends on a parameter
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Tensor& gradient = slots_[i].parameter.grad();
+    if (!gradient.defined()) continue;
+    with_float_type(gradient.dtype(), [&]<class T>() {
+      kernels<T>(device).sum_squares(gradient.count(), gradient.data<T>(), squares_.data<double>() + i);
+    });
+  }
+  kernels<float>(device).gradient_scale(squares_.count(), squares_.data<double>(), double(passes), config_.clip,
+                                        scale_.data<double>());
   ++steps_;
   AdamWStep update{.rate = rate,
                    .beta1 = config_.beta1,
@@ -27,17 +33,23 @@ double AdamW::step(double rate, int64_t passes) {
                    .decay = 0,
                    .correction1 = 1 - std::pow(config_.beta1, double(steps_)),
                    .correction2 = 1 - std::pow(config_.beta2, double(steps_)),
-                   .gradient_scale = std::min(1.0, config_.clip / norm) / double(passes)};
+                   .gradient_scale = scale_.data<double>() + 1};
   for (Slot& s : slots_) {
-    if (!s.parameter.grad().defined()) continue;  // nothing depended on it
+    if (!s.parameter.grad().defined()) continue;
     update.decay = s.parameter.shape().rank() >= 2 ? config_.weight_decay : 0;
     with_float_type(s.m.dtype(), [&]<class T>() {
-      kernels<T>(s.m.device())
-          .adamw(s.m.count(), update, s.parameter.grad().data<T>(), s.parameter.value().data<T>(), s.m.data<T>(),
-                 s.v.data<T>());
+      using W = Wide<T>;
+      kernels<T>(device).adamw(s.m.count(), update, s.parameter.grad().data<W>(), s.parameter.value().data<W>(),
+                               s.m.data<W>(), s.v.data<W>());
     });
     s.parameter.clear_grad();
   }
+}
+
+double AdamW::gradient_norm() const {
+  const double norm = scale_.values()[0];
+  check(std::isfinite(norm), "step {}: the gradient's norm is {}; nothing was changed; a lower --rate may help", steps_,
+        norm);
   return norm;
 }
 

@@ -14,8 +14,11 @@ class AdamW {
   AdamW(Transformer& model, const TrainConfig& config);
 
   // One update with the gradients accumulated over `passes` backward passes, which it averages and clips; then clears
-  // them. Returns the norm of the averaged gradients before clipping. Error if that is no finite number.
-  double step(double rate, int64_t passes);
+  // them. It waits for nothing.
+  void step(double rate, int64_t passes);
+  // Of the last step's averaged gradients, before clipping; waits for it. Error if it is no finite number: then the
+  // step has changed nothing.
+  double gradient_norm() const;
   int64_t steps() const { return steps_; }
 
   // The moments by name, and back: they are half of what a resumed run needs.
@@ -30,6 +33,8 @@ class AdamW {
   };
   TrainConfig config_;
   std::vector<Slot> slots_;
+  Tensor squares_;  // f64 (slots): of each gradient
+  Tensor scale_;    // f64 (2): the norm, and what gradients are multiplied with
   int64_t steps_ = 0;
 };
 

@@ -61,7 +61,7 @@ nlohmann::json as_json(const Evaluation& e) {
 }  // namespace
 
 int run_eval(const EvalCommand& command) {
-  Transformer model = load_model(command.model);
+  Transformer model = load_model(command.model, command.dtype, command.device);
   RunConfig run;
   if (fs::exists(command.model / "train.json")) run = load_run(command.model);
   const bool built_in = command.files.empty() && run.source.built_in();

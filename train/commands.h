@@ -21,8 +21,10 @@ struct EvalCommand {
   fs::path model;
   std::vector<fs::path> files;  // empty: what the model was trained on
   int64_t tokens = 0;           // 0: all of a file's, 200,000 of the built-in corpus
-  uint64_t seed = 0;            // which documents of the built-in corpus: another number, others
-  bool json = false;            // {"loss", "perplexity", "bits_per_byte", "floor_bits_per_byte", "domains"}
+  Dtype dtype = Dtype::f32;     // of the activations
+  Device device = Device::cpu;
+  uint64_t seed = 0;  // which documents of the built-in corpus: another number, others
+  bool json = false;  // {"loss", "perplexity", "bits_per_byte", "floor_bits_per_byte", "domains"}
 };
 int run_eval(const EvalCommand& command);
 

@@ -13,6 +13,11 @@ struct Row {
   std::vector<int32_t> tokens, targets;  // as long as each other; target -1: not counted
 };
 
+// The loss of each row; targets lie on the CPU.
+std::vector<double> losses(const Var& logits, const Tensor& targets) {
+  return cross_entropy(logits, targets.to(logits.value().device())).value().values();
+}
+
 // Runs a batch of rows of unequal length, padded at their ends, and adds up losses and visits by domain.
 void measure_rows(Transformer& model, const std::vector<Row>& rows, Evaluation& result) {
   size_t T = 0;
@@ -26,7 +31,7 @@ void measure_rows(Transformer& model, const std::vector<Row>& rows, Evaluation& 
   }
   const Shape shape{static_cast<int64_t>(rows.size()), static_cast<int64_t>(T)};
   const ForwardResult f = model(Tensor::from(tokens, shape), {.valid = valid});
-  const std::vector<double> loss = cross_entropy(f.logits, Tensor::from(targets, {shape.count()})).value().values();
+  const std::vector<double> loss = losses(f.logits, Tensor::from(targets, {shape.count()}));
   for (size_t i = 0; i < loss.size(); ++i) {
     if (targets[i] < 0) continue;
     Measured& m = result.domain[static_cast<size_t>(rows[i / T].domain)];
@@ -39,8 +44,9 @@ void measure_rows(Transformer& model, const std::vector<Row>& rows, Evaluation& 
   for (size_t layer = 0; layer < f.routes.size(); ++layer) {
     const RoutingPlan& plan = f.routes[layer].plan;
     const std::vector<int32_t> expert = plan.slot_expert();
+    const Tensor slot_token = plan.slot_token.to(Device::cpu);
     for (size_t s = 0; s < expert.size(); ++s) {
-      const size_t row = static_cast<size_t>(plan.slot_token.data<int32_t>()[s]) / T;
+      const size_t row = static_cast<size_t>(slot_token.data<int32_t>()[s]) / T;
       ++result.visits[layer][static_cast<size_t>(rows[row].domain)][static_cast<size_t>(expert[s])];
     }
   }
@@ -76,7 +82,7 @@ Evaluation evaluate_windows(Transformer& model, const Dataset& data, int64_t max
   for (int64_t w = 0; w < windows; w += evaluation_batch) {
     const Batch batch = data.validation_batch(w, std::min(evaluation_batch, windows - w), T);
     const ForwardResult f = model(batch.tokens);
-    const std::vector<double> loss = cross_entropy(f.logits, batch.targets).value().values();
+    const std::vector<double> loss = losses(f.logits, batch.targets);
     for (size_t i = 0; i < loss.size(); ++i) {
       const int32_t target = batch.targets.data<int32_t>()[i];
       if (target < 0) continue;

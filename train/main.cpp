@@ -55,11 +55,15 @@ int train(int argc, char** argv, bool demo) {
   app.add_option("--data", data, "text files, UTF-8 or binary; default: the built-in corpus");
   app.add_flag("--dense-twin", dense, "train the dense model with the same active parameters instead");
   app.add_flag("--resume", resumed, "go on with the run in --out from its last checkpoint");
+  Where place;
   add_common(app, common);
+  add_flags(app, place);
   add_flags(app, config.model);
   add_flags(app, config.train);
   parse_flags(app, argc, argv);
   apply(common);
+  check_placement(place.device, config.train.compute);
+  config.device = place.device;
   if (dense) config.model = dense_twin(config.model);
   if (!data.empty()) config.source.files.assign(data.begin(), data.end());
   if (demo && !resume && out.empty()) fs::remove_all(config.out);  // the demo's own folder starts anew
@@ -79,9 +83,13 @@ int eval(int argc, char** argv) {
   app.add_option("--data", data, "text files; default: what the model was trained on, the part kept for validation");
   app.add_option("--seed", command.seed, "which documents of the built-in corpus it reads");
   app.add_option("--tokens", command.tokens, "most tokens to predict; default: 200000, or all of --data");
+  Placement place;
   add_common(app, common);
+  add_flags(app, place);
   parse_flags(app, argc, argv);
   apply(common);
+  check_placement(place.device, place.compute);
+  command.device = place.device, command.dtype = dtype_of(place.compute);
   command.model = model;
   command.files.assign(data.begin(), data.end());
   command.json = common.json;

@@ -37,18 +37,33 @@ nlohmann::json read_state(const fs::path& dir) {
   return state;
 }
 
-// Adds what a pass tells to the step's numbers: means of the auxiliary terms, statistics of the last pass, and the
-// proposals of each layer's experts over all passes.
-void collect(const ForwardResult& f, int64_t passes, StepNumbers& numbers, std::vector<std::vector<int64_t>>& load) {
-  numbers.aux.resize(f.aux.size());
-  for (size_t i = 0; i < f.aux.size(); ++i) {
-    numbers.aux[i].first = f.aux[i].name;
-    numbers.aux[i].second += f.aux[i].value.value().item() / double(passes);
+// What a pass tells, where the device has left it: reading it waits for the device, so that is done after the step.
+struct PassNumbers {
+  Tensor loss;
+  std::vector<AuxTerm> aux;  // values alone
+  std::vector<RouteCounts> routes;
+};
+
+PassNumbers measure(const ForwardResult& f, const Var& loss) {
+  PassNumbers pass{.loss = loss.value(), .aux = {}, .routes = {}};
+  for (const AuxTerm& term : f.aux) pass.aux.push_back({term.name, Var(term.value.value()), term.coefficient});
+  for (const Route& route : f.routes) pass.routes.push_back(measure(route.plan, route.probability));
+  return pass;
+}
+
+// Adds a pass to the step's numbers: means of the losses, statistics of the last pass, and the proposals of each
+// layer's experts over all passes.
+void collect(const PassNumbers& pass, int64_t passes, StepNumbers& numbers, std::vector<std::vector<int64_t>>& load) {
+  numbers.loss += pass.loss.item() / double(passes);
+  numbers.aux.resize(pass.aux.size());
+  for (size_t i = 0; i < pass.aux.size(); ++i) {
+    numbers.aux[i].first = pass.aux[i].name;
+    numbers.aux[i].second += pass.aux[i].value.value().item() / double(passes);
   }
   numbers.layers.clear();
-  load.resize(f.routes.size());
-  for (size_t layer = 0; layer < f.routes.size(); ++layer) {
-    numbers.layers.push_back(statistics(f.routes[layer].plan, f.routes[layer].probability));
+  load.resize(pass.routes.size());
+  for (size_t layer = 0; layer < pass.routes.size(); ++layer) {
+    numbers.layers.push_back(read(pass.routes[layer]));
     const std::vector<int64_t>& seen = numbers.layers.back().load;
     load[layer].resize(seen.size());
     for (size_t e = 0; e < seen.size(); ++e) load[layer][e] += seen[e];
@@ -60,7 +75,8 @@ void collect(const ForwardResult& f, int64_t passes, StepNumbers& numbers, std::
 Trainer::Trainer(RunConfig config, bool resume)
     : config_(opened(std::move(config), resume)),
       data_(config_.source, config_.train, config_.model.context, config_.out),
-      model_(with_vocab(config_.model, data_.tokenizer()), config_.train.seed),
+      model_(with_vocab(config_.model, data_.tokenizer()), config_.train.seed, dtype_of(config_.train.compute),
+             config_.device),
       optimizer_(model_, config_.train) {
   config_.model = model_.config();
   if (!resume) return;
@@ -72,14 +88,15 @@ StepNumbers Trainer::step() {
   const TrainConfig& c = config_.train;
   const int64_t step = optimizer_.steps(), T = config_.model.context;
   StepNumbers numbers{.step = step + 1, .tokens = int64_t{c.batch} * c.accumulate * T};
-  std::vector<std::vector<int64_t>> load;
+  std::vector<PassNumbers> passes;
   for (int64_t i = 0; i < c.accumulate; ++i) {
     const int64_t number = step * c.accumulate + i;
     Pass pass{.training = true, .seed = c.seed, .next_stream = static_cast<uint64_t>(number) << 16};
     const Batch batch = data_.batch(number, c.batch, T, c.seed);
     const ForwardResult f = model_(batch.tokens, {.pass = &pass});
     //@begin total
-    const Var loss = mean(cross_entropy(f.logits, batch.targets));
+    const Tensor targets = batch.targets.to(config_.device);
+    const Var loss = mean(cross_entropy(f.logits, targets));
     Var total = loss;
     for (const AuxTerm& term : f.aux) {
       const Var weighted = scale(term.value, term.coefficient);
@@ -87,14 +104,16 @@ StepNumbers Trainer::step() {
     }
     backward(total);
     //@end total
-    numbers.loss += loss.value().item() / c.accumulate;
-    collect(f, c.accumulate, numbers, load);
+    passes.push_back(measure(f, loss));
   }
   //@begin update
   numbers.rate = learning_rate(c, step);
-  numbers.gradient_norm = optimizer_.step(numbers.rate, c.accumulate);
-  model_.after_step(load);
+  optimizer_.step(numbers.rate, c.accumulate);
   //@end update
+  std::vector<std::vector<int64_t>> load;
+  for (const PassNumbers& pass : passes) collect(pass, c.accumulate, numbers, load);
+  numbers.gradient_norm = optimizer_.gradient_norm();
+  model_.after_step(load);
   return numbers;
 }
 

@@ -17,6 +17,7 @@ struct RunConfig {
   ModelConfig model;
   TrainConfig train;
   std::filesystem::path out;  // the run's folder; made if missing
+  Device device = Device::cpu;
 };
 
 // Trains a model and keeps the run's folder: model.safetensors, config.json, tokenizer.json, optimizer.safetensors,

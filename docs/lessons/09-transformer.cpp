@@ -49,7 +49,7 @@ void count() {
   parts("tiny", tiny), parts("mixtral 1k", near), parts("mixtral 32k", mixtral);
 }
 
-double rms(const Var& x) { return std::sqrt(sum_squares(x.value()) / double(x.value().count())); }
+double rms(const Var& x) { return std::sqrt(sum_squares(x.value()).item() / double(x.value().count())); }
 
 // Root mean square of the residual stream after 0, 4, 8 .. 24 blocks, fresh from the start.
 void stream(const char* title, double out_deviation) {

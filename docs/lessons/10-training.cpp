@@ -51,7 +51,7 @@ void near(uint64_t seed, bool leak) {
   fmt::print("\n");
 }
 void learn() {
-  double w[2] = {1, 1}, m[2] = {}, v[2] = {}, gradient[2] = {3, 0.003};
+  double w[2] = {1, 1}, m[2] = {}, v[2] = {}, gradient[2] = {3, 0.003}, scale = 1;
   kernels<double>(Device::cpu)
       .adamw(2,
              {.rate = 0.01,
@@ -61,7 +61,7 @@ void learn() {
               .decay = 0.1,
               .correction1 = 0.1,
               .correction2 = 0.05,
-              .gradient_scale = 1},
+              .gradient_scale = &scale},
              gradient, w, m, v);
   fmt::print("AdamW: gradient 3 takes 1 to {:.4f}, gradient 0.003 to {:.4f}\n", w[0], w[1]);
   const Corpus corpus;

@@ -24,9 +24,9 @@ void shapes() {
     const int64_t first = offset[size_t(e)], n = offset[size_t(e) + 1] - first;
     const Tensor rows = gather_rows(x.value(), plan.slot_token.rows(first, first + n)), mine = w.value().rows(e, e + 1);
     const Tensor loop = matmul(rows, false, mine.reshape({6, 4}), true);
-    const double error = sum_squares(add(loop, scale(y.value().rows(first, first + n), -1)));
+    const double error = sum_squares(add(loop, scale(y.value().rows(first, first + n), -1))).item();
     fmt::print("{:6}  {} x 6 over 4   {} x 4 over 6   6 x 4 over {}   {:.0e}        {:.1f}\n", e, n, n, n, error,
-               std::sqrt(sum_squares(w.grad().rows(e, e + 1))));
+               std::sqrt(sum_squares(w.grad().rows(e, e + 1)).item()));
   }
 }
 
@@ -47,8 +47,8 @@ void update(bool careful) {
     std::copy_n(one.data<double>(), one.count(), dw.data<double>() + e * 24);
   }
   fmt::print("{:<26}", careful ? "grouped_backward_weight" : "a loop that skips");
-  for (int64_t e = 0; e < 4; ++e) fmt::print(" {:>6.2f}", std::abs(std::sqrt(sum_squares(dw.rows(e, e + 1)))));
-  fmt::print("   norm of all {:.2f}\n", std::abs(std::sqrt(sum_squares(dw))));
+  for (int64_t e = 0; e < 4; ++e) fmt::print(" {:>6.2f}", std::abs(std::sqrt(sum_squares(dw.rows(e, e + 1)).item())));
+  fmt::print("   norm of all {:.2f}\n", std::abs(std::sqrt(sum_squares(dw).item())));
 }
 
 void update_both() { update(false), update(true); }

@@ -17,10 +17,10 @@ class SwitchRouter : public Router {
     const int64_t T = input.x.shape()[0];
     //@begin one
     const Var logits = weight_(jittered(input, config_.jitter));  // (T, E)
-    const Var probability = softmax(logits);                      // (T, E)
-    const Tensor best = top_k(logits.value(), 1);                 // i32 (T, 1)
+    // (T, E) and i32 (T, 1)
+    const auto [probability, best] = softmax_top_k(logits, 1);
     Selection selection;
-    selection.token = proposing_tokens(T, 1);
+    selection.token = proposing_tokens(T, 1, best.device());
     selection.expert = masked(best, input.valid).reshape({T});
     selection.gate = reshape(take_columns(probability, best), {T});
     //@end one

@@ -16,8 +16,8 @@ class TopKRouter : public Router {
     const int64_t T = input.x.shape()[0], k = config_.top_k;
     //@begin gates
     const Var logits = weight_(jittered(input, config_.jitter));  // (T, E)
-    const Var probability = softmax(logits);                      // (T, E)
-    const Tensor best = top_k(logits.value(), k);                 // i32 (T, k)
+    // (T, E) and i32 (T, k)
+    const auto [probability, best] = softmax_top_k(logits, k);
     // Dividing the k probabilities by their sum: a softmax over k logits alone.
     const bool divide = config_.gate_norm == GateNorm::sum_to_one;
     const Var kept = take_columns(divide ? logits : probability, best);  // (T, k)
@@ -25,7 +25,7 @@ class TopKRouter : public Router {
     //@end gates
     //@begin proposals
     Selection selection;
-    selection.token = proposing_tokens(T, k);
+    selection.token = proposing_tokens(T, k, best.device());
     selection.expert = masked(best, input.valid).reshape({T * k});
     selection.gate = reshape(gate, {T * k});
     //@end proposals

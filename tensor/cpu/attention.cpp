@@ -356,7 +356,7 @@ void sum_parts(const AttentionShape& s, const Split<T>& split, T* dq) {
 // The longest blocks of a head, those of its last queries, go first. A single query makes poor use of a vector: there
 // the heads that share a key/value head stand side by side in a block, and their keys are read once for all of them.
 template <class T>
-void attention(const AttentionShape& s, const T* q, const T* k, const T* v, T* y, T* logsumexp) {
+void attention(const AttentionShape& s, const T* q, const T* k, const T* v, T* y, Wide<T>* logsumexp) {
   const int64_t D = s.D, group = s.H / s.K, blocks = (s.Tq + tile - 1) / tile;
   const bool side_by_side = s.Tq == 1 && group <= tile;
   const int64_t step = side_by_side ? group : 1, q_row = side_by_side ? D : s.query_row;
@@ -370,8 +370,8 @@ void attention(const AttentionShape& s, const T* q, const T* k, const T* v, T* y
 }
 
 template <class T>
-void attention_backward(const AttentionShape& shape, const T* q, const T* k, const T* v, const T* y, const T* logsumexp,
-                        const T* dy, T* dq, T* dk, T* dv) {
+void attention_backward(const AttentionShape& shape, const T* q, const T* k, const T* v, const T* y,
+                        const Wide<T>* logsumexp, const T* dy, T* dq, T* dk, T* dv) {
   Split<T> split(shape);
   std::shared_ptr<Storage> parts;
   if (split.chunks > 1) {

@@ -1,6 +1,7 @@
 // Chooses the instruction set of the CPU kernels once, when the first table is asked for.
 #include <cstdlib>
 
+#include "tensor/cuda/device.h"
 #include "tensor/error.h"
 #include "tensor/kernels.h"
 
@@ -54,8 +55,7 @@ Isa isa() {
 std::string cpu_isa() { return cpu::isa_names[static_cast<int>(cpu::isa())]; }
 
 template <class T>
-const Kernels<T>& kernels(Device device) {
-  check(device == Device::cpu, "device {}: not built in", name(device));
+const Kernels<T>& cpu_kernels() {
 #if defined(__x86_64__)
   //@begin choose
   if (cpu::isa() == cpu::Isa::avx512) return cpu::avx512::table<T>();
@@ -65,7 +65,19 @@ const Kernels<T>& kernels(Device device) {
   //@end choose
 }
 
-template const Kernels<float>& kernels(Device);
-template const Kernels<double>& kernels(Device);
+template <>
+const Kernels<float>& kernels(Device device) {
+  return device == Device::cpu ? cpu_kernels<float>() : gpu::table<float>();
+}
+template <>
+const Kernels<double>& kernels(Device device) {
+  check(device == Device::cpu, "device {}: computes in f32 or bf16, not in f64", name(device));
+  return cpu_kernels<double>();
+}
+template <>
+const Kernels<bf16>& kernels(Device device) {
+  check(device == Device::cuda, "device {}: computes in f32 or f64, not in bf16", name(device));
+  return gpu::table<bf16>();
+}
 
 }  // namespace switchyard

@@ -80,7 +80,7 @@ void scale(int64_t n, T alpha, const T* x, T* y) {
 }
 
 template <class T>
-void add_bias(int64_t rows, int64_t cols, const T* x, const T* bias, T* y) {
+void add_bias(int64_t rows, int64_t cols, const T* x, const Wide<T>* bias, T* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r)
       map_row([](Vec<T> u, Vec<T> v) { return u + v; }, cols, y + r * cols, x + r * cols, bias);
@@ -174,6 +174,39 @@ void dropout(int64_t n, double p, RandomKey key, const T* x, T* y) {
   });
 }
 
+template <class T>
+void jitter(int64_t n, double amount, RandomKey key, const T* x, T* y) {
+  parallel_blocks(n, block_elements, [=](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) y[i] = x[i] * T(1 + amount * (2.0 * uniform(key, uint64_t(i)) - 1));
+  });
+}
+
+template <class T>
+void widen(int64_t n, const T* x, Wide<T>* y) {
+  map([](Vec<T> v) { return v; }, n, y, x);
+}
+
+template <class T>
+void narrow(int64_t n, const Wide<T>* x, T* y) {
+  map([](Vec<T> v) { return v; }, n, y, x);
+}
+
+template <class T>
+void repeat_row(int64_t rows, int64_t cols, const T* x, T* y) {
+  parallel_blocks(rows, rows_per_block(cols), [=](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r)
+      for (int64_t c = 0; c < cols; ++c) y[r * cols + c] = x[c];
+  });
+}
+
+template <class T>
+void copy_rows(int64_t B, int64_t T_, int64_t width, const T* x, int64_t x_row, int64_t x_batch, T* y, int64_t y_row,
+               int64_t y_batch) {
+  for (int64_t b = 0; b < B; ++b)
+    for (int64_t t = 0; t < T_; ++t)
+      __builtin_memcpy(y + b * y_batch + t * y_row, x + b * x_batch + t * x_row, size_t(width) * sizeof(T));
+}
+
 #define INSTANTIATE(T)                                                     \
   template void fill(int64_t, T, T*);                                      \
   template void add(int64_t, const T*, const T*, T*);                      \
@@ -184,7 +217,12 @@ void dropout(int64_t n, double p, RandomKey key, const T* x, T* y) {
   template void unary_backward(Unary, int64_t, const T*, const T*, T*);    \
   template void swiglu(int64_t, int64_t, const T*, T*);                    \
   template void swiglu_backward(int64_t, int64_t, const T*, const T*, T*); \
-  template void dropout(int64_t, double, RandomKey, const T*, T*);
+  template void dropout(int64_t, double, RandomKey, const T*, T*);         \
+  template void jitter(int64_t, double, RandomKey, const T*, T*);          \
+  template void widen<T>(int64_t, const T*, T*);                           \
+  template void narrow<T>(int64_t, const T*, T*);                          \
+  template void repeat_row(int64_t, int64_t, const T*, T*);                \
+  template void copy_rows(int64_t, int64_t, int64_t, const T*, int64_t, int64_t, T*, int64_t, int64_t);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

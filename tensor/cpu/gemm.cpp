@@ -196,8 +196,20 @@ void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, c
 }
 
 template <class T>
-void grouped_forward(int64_t E, int64_t out, int64_t in, const int32_t* offset, const int32_t* row, const T* x,
-                     const T* w, T* y) {
+void gemm_wide(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, const T* b,
+               bool accumulate, Wide<T>* c) {
+  gemm(transpose_a, transpose_b, M, N, K, a, b, accumulate, c);
+}
+
+// Zeros for the slots that no expert owns.
+template <class T>
+void clear_tail(int64_t N, int64_t E, int64_t cols, const int32_t* offset, T* y) {
+  for (int64_t i = offset[E] * cols; i < N * cols; ++i) y[i] = 0;
+}
+
+template <class T>
+void grouped_forward(int64_t N, int64_t E, int64_t out, int64_t in, const int32_t* offset, const int32_t* row,
+                     const T* x, const T* w, T* y) {
   Problem<T>* list = problems<T>(E);
   for (int64_t e = 0; e < E; ++e) {
     const int64_t s = offset[e];
@@ -205,11 +217,13 @@ void grouped_forward(int64_t E, int64_t out, int64_t in, const int32_t* offset, 
     const Operand<T> weight{w + e * out * in, in, true};
     list[e] = {offset[e + 1] - s, out, in, slots, weight, y + s * out, false, ceil_divide(offset[E], E)};
   }
+  clear_tail(N, E, out, offset, y);
   multiply_all(E, list);
 }
 
 template <class T>
-void grouped_backward_input(int64_t E, int64_t out, int64_t in, const int32_t* offset, const T* dy, const T* w, T* dx) {
+void grouped_backward_input(int64_t N, int64_t E, int64_t out, int64_t in, const int32_t* offset, const T* dy,
+                            const T* w, T* dx) {
   Problem<T>* list = problems<T>(E);
   //@begin backward-input
   for (int64_t e = 0; e < E; ++e) {
@@ -219,12 +233,13 @@ void grouped_backward_input(int64_t E, int64_t out, int64_t in, const int32_t* o
     list[e] = {offset[e + 1] - s, in, out, slots, weight, dx + s * in, false};
   }
   //@end backward-input
+  clear_tail(N, E, in, offset, dx);
   multiply_all(E, list);
 }
 
 template <class T>
-void grouped_backward_weight(int64_t E, int64_t out, int64_t in, const int32_t* offset, const int32_t* row, const T* dy,
-                             const T* x, T* dw) {
+void grouped_backward_weight(int64_t, int64_t E, int64_t out, int64_t in, const int32_t* offset, const int32_t* row,
+                             const T* dy, const T* x, Wide<T>* dw) {
   Problem<T>* list = problems<T>(E);
   for (int64_t e = 0; e < E; ++e) {
     const int64_t s = offset[e];
@@ -236,10 +251,12 @@ void grouped_backward_weight(int64_t E, int64_t out, int64_t in, const int32_t* 
 
 #define INSTANTIATE(T)                                                                                                 \
   template void gemm<T>(bool, bool, int64_t, int64_t, int64_t, const T*, const T*, bool, T*);                          \
-  template void grouped_forward<T>(int64_t, int64_t, int64_t, const int32_t*, const int32_t*, const T*, const T*, T*); \
-  template void grouped_backward_input<T>(int64_t, int64_t, int64_t, const int32_t*, const T*, const T*, T*);          \
-  template void grouped_backward_weight<T>(int64_t, int64_t, int64_t, const int32_t*, const int32_t*, const T*,        \
-                                           const T*, T*);
+  template void gemm_wide<T>(bool, bool, int64_t, int64_t, int64_t, const T*, const T*, bool, T*);                     \
+  template void grouped_forward<T>(int64_t, int64_t, int64_t, int64_t, const int32_t*, const int32_t*, const T*,       \
+                                   const T*, T*);                                                                      \
+  template void grouped_backward_input<T>(int64_t, int64_t, int64_t, int64_t, const int32_t*, const T*, const T*, T*); \
+  template void grouped_backward_weight<T>(int64_t, int64_t, int64_t, int64_t, const int32_t*, const int32_t*,         \
+                                           const T*, const T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

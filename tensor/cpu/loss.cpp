@@ -4,7 +4,7 @@
 namespace switchyard::cpu::SWITCHYARD_ISA {
 
 template <class T>
-void cross_entropy(int64_t rows, int64_t V, const T* x, const int32_t* target, T* loss, T* logsumexp) {
+void cross_entropy(int64_t rows, int64_t V, const T* x, const int32_t* target, Wide<T>* loss, Wide<T>* logsumexp) {
   parallel_blocks(rows, rows_per_block(V), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       //@begin cross-entropy
@@ -20,8 +20,8 @@ void cross_entropy(int64_t rows, int64_t V, const T* x, const int32_t* target, T
 }
 
 template <class T>
-void cross_entropy_backward(int64_t rows, int64_t V, const T* x, const int32_t* target, const T* logsumexp, const T* g,
-                            T* dx) {
+void cross_entropy_backward(int64_t rows, int64_t V, const T* x, const int32_t* target, const Wide<T>* logsumexp,
+                            const Wide<T>* g, T* dx) {
   parallel_blocks(rows, rows_per_block(V), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T shift = logsumexp[r], factor = g[r];

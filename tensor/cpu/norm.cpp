@@ -5,7 +5,7 @@
 namespace switchyard::cpu::SWITCHYARD_ISA {
 
 template <class T>
-void rms_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const T* w, T* y, T* inverse_rms) {
+void rms_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const Wide<T>* w, T* y, Wide<T>* inverse_rms) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       //@begin rms
@@ -21,8 +21,8 @@ void rms_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const T* w
 
 // With g = w dy: dx = (g - x^ mean(g x^)) / rms, dw = sum over rows of dy x^.
 template <class T>
-void rms_norm_backward(int64_t rows, int64_t cols, const T* x, const T* w, const T* inverse_rms, const T* dy, T* dx,
-                       T* dw) {
+void rms_norm_backward(int64_t rows, int64_t cols, const T* x, const Wide<T>* w, const Wide<T>* inverse_rms,
+                       const T* dy, T* dx, Wide<T>* dw) {
   sum_over_rows<T>(rows, cols, dw, nullptr, [&](int64_t first, int64_t last, T* sums, T*) {
     for (int64_t r = first; r < last; ++r) {
       const T *row = x + r * cols, *d = dy + r * cols, inverse = inverse_rms[r];
@@ -41,8 +41,8 @@ void rms_norm_backward(int64_t rows, int64_t cols, const T* x, const T* w, const
 }
 
 template <class T>
-void layer_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const T* w, const T* b, T* y, T* mean,
-                T* inverse_std) {
+void layer_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const Wide<T>* w, const Wide<T>* b, T* y,
+                Wide<T>* mean, Wide<T>* inverse_std) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T* row = x + r * cols;
@@ -60,8 +60,8 @@ void layer_norm(int64_t rows, int64_t cols, double epsilon, const T* x, const T*
 
 // With g = w dy: dx = (g - mean(g) - x^ mean(g x^)) / std, dw = sum over rows of dy x^, db = sum of dy.
 template <class T>
-void layer_norm_backward(int64_t rows, int64_t cols, const T* x, const T* w, const T* mean, const T* inverse_std,
-                         const T* dy, T* dx, T* dw, T* db) {
+void layer_norm_backward(int64_t rows, int64_t cols, const T* x, const Wide<T>* w, const Wide<T>* mean,
+                         const Wide<T>* inverse_std, const T* dy, T* dx, Wide<T>* dw, Wide<T>* db) {
   const auto add_rows = [&](int64_t first, int64_t last, T* dw_sums, T* db_sums) {
     for (int64_t r = first; r < last; ++r) {
       const T *row = x + r * cols, *d = dy + r * cols, center = mean[r], inverse = inverse_std[r];

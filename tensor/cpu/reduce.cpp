@@ -73,17 +73,17 @@ void top_k_of_row(int64_t cols, int64_t k, const T* x, int32_t* index) {
 }  // namespace
 
 template <class T>
-double sum(int64_t n, const T* x) {
-  return sum_blocks(n, x, [](auto v) { return v; });
+void sum(int64_t n, const T* x, Wide<T>* y) {
+  *y = T(sum_blocks(n, x, [](auto v) { return v; }));
 }
 
 template <class T>
-double sum_squares(int64_t n, const T* x) {
-  return sum_blocks(n, x, [](auto v) { return v * v; });
+void sum_squares(int64_t n, const T* x, double* y) {
+  *y = sum_blocks(n, x, [](auto v) { return v * v; });
 }
 
 template <class T>
-void column_sum(int64_t rows, int64_t cols, const T* x, T* y) {
+void column_sum(int64_t rows, int64_t cols, const T* x, Wide<T>* y) {
   sum_over_rows<T>(rows, cols, y, nullptr, [&](int64_t first, int64_t last, T* sums, T*) {
     int64_t r = first;
     for (; r + 4 <= last; r += 4) {  // four rows a pass, so that the sums are read and written less often
@@ -96,14 +96,14 @@ void column_sum(int64_t rows, int64_t cols, const T* x, T* y) {
 }
 
 template <class T>
-void row_dot(int64_t rows, int64_t cols, const T* a, const T* b, T* y) {
+void row_dot(int64_t rows, int64_t cols, const T* a, const T* b, Wide<T>* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) y[r] = dot(cols, a + r * cols, b + r * cols);
   });
 }
 
 template <class T>
-void scale_rows(int64_t rows, int64_t cols, const T* x, const T* s, T* y) {
+void scale_rows(int64_t rows, int64_t cols, const T* x, const Wide<T>* s, T* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T factor = s[r];
@@ -135,7 +135,7 @@ void softmax_backward(int64_t rows, int64_t cols, const T* y, const T* dy, T* dx
 }
 
 template <class T>
-void logsumexp(int64_t rows, int64_t cols, const T* x, T* y) {
+void logsumexp(int64_t rows, int64_t cols, const T* x, Wide<T>* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T *row = x + r * cols, shift = finite_maximum(cols, row);
@@ -151,16 +151,23 @@ void top_k(int64_t rows, int64_t cols, int64_t k, const T* x, int32_t* index) {
   });
 }
 
+template <class T>
+void softmax_top_k(int64_t rows, int64_t cols, int64_t k, const T* x, T* y, int32_t* index) {
+  softmax(rows, cols, x, y);
+  top_k(rows, cols, k, x, index);
+}
+
 #define INSTANTIATE(T)                                                      \
-  template double sum(int64_t, const T*);                                   \
-  template double sum_squares(int64_t, const T*);                           \
+  template void sum(int64_t, const T*, T*);                                 \
+  template void sum_squares(int64_t, const T*, double*);                    \
   template void column_sum(int64_t, int64_t, const T*, T*);                 \
   template void row_dot(int64_t, int64_t, const T*, const T*, T*);          \
   template void scale_rows(int64_t, int64_t, const T*, const T*, T*);       \
   template void softmax(int64_t, int64_t, const T*, T*);                    \
   template void softmax_backward(int64_t, int64_t, const T*, const T*, T*); \
   template void logsumexp(int64_t, int64_t, const T*, T*);                  \
-  template void top_k(int64_t, int64_t, int64_t, const T*, int32_t*);
+  template void top_k(int64_t, int64_t, int64_t, const T*, int32_t*);       \
+  template void softmax_top_k(int64_t, int64_t, int64_t, const T*, T*, int32_t*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

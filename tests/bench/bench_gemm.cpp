@@ -195,9 +195,9 @@ struct Experts {
   }
   void ours() {
     const Kernels<float>& k = kernels<float>(Device::cpu);
-    k.grouped_forward(E, out, in, offset.data(), nullptr, x.data(), w.data(), y.data());
-    k.grouped_backward_input(E, out, in, offset.data(), y.data(), w.data(), dx.data());
-    k.grouped_backward_weight(E, out, in, offset.data(), nullptr, y.data(), x.data(), dw.data());
+    k.grouped_forward(E * tokens, E, out, in, offset.data(), nullptr, x.data(), w.data(), y.data());
+    k.grouped_backward_input(E * tokens, E, out, in, offset.data(), y.data(), w.data(), dx.data());
+    k.grouped_backward_weight(E * tokens, E, out, in, offset.data(), nullptr, y.data(), x.data(), dw.data());
   }
 #ifdef SWITCHYARD_OPENBLAS
   void theirs() {
