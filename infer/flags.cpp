@@ -117,10 +117,16 @@ std::optional<std::string> early_flag(int argc, const char* const* argv, std::st
   return value;
 }
 
-void check_placement(Device device, Compute compute) {
-  check_available(device);
+Device placed(Device device, Compute compute) {
+  try {
+    check_available(device);
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}; computing on the CPU\n", error.what());
+    device = Device::cpu;
+  }
   check(compute == Compute::f32 || device == Device::cuda,
         "--compute bf16: needs --device cuda; the CPU computes in f32");
+  return device;
 }
 
 int run_program(int argc, char** argv, const std::function<int(int, char**)>& program) {

@@ -43,8 +43,9 @@ void visit(Config& c, F&& f) {
   if constexpr (std::is_base_of_v<Placement, Config>)
     f("compute", c.compute, "what activations are and matrices are multiplied in; bf16 needs --device cuda");
 }
-// Error unless the device is there and can compute so.
-void check_placement(Device device, Compute compute);
+// The device to use: the one that is asked for or, where there is none, the CPU and a line on stderr that says why.
+// Error if it cannot compute so.
+Device placed(Device device, Compute compute);
 
 // Reads the command line. Error: a flag that does not exist ("--expert: no such flag; did you mean --experts?"), a
 // command that does not, a value that is missing or wrong, a required flag that is missing. With --help: prints it and

@@ -40,7 +40,13 @@ std::span<const float> Decoder::feed(std::span<const int32_t> ids) {
     seen_.insert(seen_.end(), ids.begin(), ids.end());
   }
   const Tensor tokens = Tensor::from(ids, {1, static_cast<int64_t>(ids.size())});
-  const Tensor logits = model_(tokens, {.cache = &cache_, .last_only = true}).logits.value().to(Device::cpu);
+  Tensor logits;
+  const auto step = [&] { logits = model_(tokens, {.cache = &cache_, .last_only = true}).logits.value(); };
+  if (model_.device() == Device::cuda && ids.size() == 1)
+    graph_.run(step);
+  else
+    step();
+  logits = logits.to(Device::cpu);
   logits_.resize(static_cast<size_t>(logits.count()));
   with_float_type(logits.dtype(), [&]<class T>() {
     std::transform(logits.data<T>(), logits.data<T>() + logits.count(), logits_.begin(),

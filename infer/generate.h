@@ -11,6 +11,7 @@
 #include "infer/sampler.h"
 #include "moe/transformer.h"
 #include "nn/tokenizer.h"
+#include "tensor/cuda/device.h"
 
 namespace switchyard {
 
@@ -69,6 +70,7 @@ class Decoder {
   std::vector<KeyValueCache> cache_;
   std::vector<int32_t> seen_;
   std::vector<float> logits_;
+  gpu::Graph graph_;  // of one token's step, on the GPU
 };
 
 // Ends a text before the first of several stop strings, whatever pieces it comes in.

@@ -54,8 +54,8 @@ int run_generate(const Options& options) {
   check(!options.model.empty(), "--model: is missing; must be a directory with a config.json");
   set_threads(options.threads);
   const std::string prompt = read_prompt(options);
-  check_placement(options.place.device, options.place.compute);
-  Transformer model = load_model(options.model, dtype_of(options.place.compute), options.place.device);
+  const Device device = placed(options.place.device, options.place.compute);
+  Transformer model = load_model(options.model, dtype_of(options.place.compute), device);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(options.model) / "tokenizer.json");
   stop_on_interrupt();
   const Generated made = generate(model, tokenizer, prompt, options.generate, [](std::string_view text) {

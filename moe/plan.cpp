@@ -54,10 +54,12 @@ RoutingPlan build_plan(const Selection& selection, int64_t tokens, int64_t exper
                          .dropped = plan.dropped.data<int32_t>()};
     kernels<T>(device).plan(arrays);
   });
+  //@begin slots
   plan.slots = device == Device::cpu ? plan.offset.data<int32_t>()[experts] : A;
   plan.slot_token = plan.slot_token.rows(0, plan.slots);
   plan.slot_proposal = plan.slot_proposal.rows(0, plan.slots);
   plan.token_slot = plan.token_slot.rows(0, plan.slots);
+  //@end slots
   plan.gate = gather_rows(selection.gate, plan.slot_proposal);
   return plan;
 }

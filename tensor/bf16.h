@@ -1,4 +1,4 @@
-// bfloat16: the upper half of a float, the same range with 8 bits of precision (relative rounding error up to 2^-9).
+// bfloat16: the upper half of a float, the same range with 8 bits of precision (relative rounding error up to 2^-8).
 // It is stored and multiplied, never added up: arithmetic converts to float first.
 #pragma once
 #include <bit>

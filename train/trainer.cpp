@@ -38,11 +38,13 @@ nlohmann::json read_state(const fs::path& dir) {
 }
 
 // What a pass tells, where the device has left it: reading it waits for the device, so that is done after the step.
+//@begin pass-numbers
 struct PassNumbers {
   Tensor loss;
   std::vector<AuxTerm> aux;  // values alone
   std::vector<RouteCounts> routes;
 };
+//@end pass-numbers
 
 PassNumbers measure(const ForwardResult& f, const Var& loss) {
   PassNumbers pass{.loss = loss.value(), .aux = {}, .routes = {}};

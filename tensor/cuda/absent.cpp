@@ -7,7 +7,7 @@ namespace {
 [[noreturn]] void none() { fail("device cuda: {}", *unavailable()); }
 }  // namespace
 
-std::optional<std::string> unavailable() { return "this program was built without CUDA; use --device cpu"; }
+std::optional<std::string> unavailable() { return "this program was built without CUDA"; }
 DeviceInfo device_info() { none(); }
 void* allocate_memory(size_t) { none(); }
 void memory_left(size_t&, size_t&) { none(); }
@@ -17,6 +17,8 @@ void copy_on_device(void*, const void*, size_t) { none(); }
 void fill_bytes(void*, int, size_t) { none(); }
 void synchronize() { none(); }
 int64_t waits() { return 0; }
+Graph::~Graph() = default;
+void Graph::run(const std::function<void()>&) { none(); }
 
 template <class T>
 const Kernels<T>& table() {

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -36,6 +37,22 @@ void fill_bytes(void* to, int byte, size_t bytes);
 void synchronize();
 // How often the host has waited for the device: a training step must not.
 int64_t waits();
+
+// Work of the same shapes that is queued over and over, such as a step of decoding: instead of each kernel by itself,
+// it is recorded and started as one. Each run records anew, which takes the host little, and only what differs from the
+// last time (an address, a position) is changed in what the device holds.
+class Graph {
+ public:
+  Graph() = default;
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  // Queues what `work` queues. It must not wait for the device, and everything before must be done.
+  void run(const std::function<void()>& work);
+
+ private:
+  void* executable_ = nullptr;  // cudaGraphExec_t
+};
 
 template <class T>
 const Kernels<T>& table();  // for float and bf16
