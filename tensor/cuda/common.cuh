@@ -12,7 +12,7 @@
 
 // Shared memory whose size the launch gives: DYNAMIC_SHARED(float, row); then row[i]. One a kernel.
 #ifdef __CUDACC__
-#define DYNAMIC_SHARED(T, name)                                             \
+#define DYNAMIC_SHARED(T, name)                                              \
   extern __shared__ __align__(128) unsigned char switchyard_shared_memory[]; \
   T* name = reinterpret_cast<T*>(switchyard_shared_memory)
 #endif

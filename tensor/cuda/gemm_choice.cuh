@@ -28,22 +28,35 @@ void multiply_largest(const Tiles& tiles) {
   }
 }
 
+// By operand type. Two transposed operands, which no layer multiplies, have the smallest tiles alone: compiling the
+// others takes long.
 template <bool a_along, bool b_along, class T>
-struct Pipelines;  // by operand type
+struct Pipelines;
 template <bool a_along, bool b_along>
 struct Pipelines<a_along, b_along, float> {
+  using Large = Pipelined<FmaTile<128, a_along, b_along>>;
+  using Small = Pipelined<FmaTile<64, a_along, b_along>>;
+
   template <class Tiles>
   static void multiply(const Tiles& tiles) {
-    multiply_largest<Pipelined<FmaTile<128, a_along, b_along>>, Pipelined<FmaTile<64, a_along, b_along>>>(tiles);
+    if constexpr (b_along && !a_along)
+      multiply_tiles<Small>(tiles);
+    else
+      multiply_largest<Large, Small>(tiles);
   }
 };
 template <bool a_along, bool b_along>
 struct Pipelines<a_along, b_along, bf16> {
+  using Large = Pipelined<MmaTile<128, 256, 64, 64, a_along, b_along>>;
+  using Medium = Pipelined<MmaTile<128, 128, 64, 32, a_along, b_along>>;
+  using Small = Pipelined<MmaTile<64, 64, 32, 32, a_along, b_along>>;
+
   template <class Tiles>
   static void multiply(const Tiles& tiles) {
-    multiply_largest<Pipelined<MmaTile<128, 256, 64, 64, a_along, b_along>>,
-                     Pipelined<MmaTile<128, 128, 64, 32, a_along, b_along>>,
-                     Pipelined<MmaTile<64, 64, 32, 32, a_along, b_along>>>(tiles);
+    if constexpr (b_along && !a_along)
+      multiply_tiles<Small>(tiles);
+    else
+      multiply_largest<Large, Medium, Small>(tiles);
   }
 };
 

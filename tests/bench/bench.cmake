@@ -20,3 +20,23 @@ endif()
 
 add_executable(bench_step EXCLUDE_FROM_ALL tests/bench/bench_step.cpp)
 target_link_libraries(bench_step PRIVATE switchyard)
+
+# The GPU's kernels. cuBLAS is looked for when the program runs, so nothing is linked but dlopen.
+set(DEVICE_BENCH tests/bench/bench_device.cpp tests/bench/device_matrix.cpp tests/bench/device_attention.cpp
+    tests/bench/device_routing.cpp tests/bench/device_rows.cpp tests/bench/device_steps.cpp
+    tests/bench/device_timer.cpp tests/bench/cublas.cpp)
+if(SWITCHYARD_CUDA AND CMAKE_CUDA_COMPILER)
+  add_executable(bench_device EXCLUDE_FROM_ALL ${DEVICE_BENCH})
+  target_link_libraries(bench_device PRIVATE switchyard CLI11::CLI11 CUDA::cudart_static ${CMAKE_DL_LIBS})
+else()
+  add_custom_target(bench_device COMMAND ${CMAKE_COMMAND} -E echo "error: this build has no CUDA: nvcc was not found"
+                    COMMAND ${CMAKE_COMMAND} -E false)
+endif()
+# For trying it without a GPU: bench_device_emulated --tiny.
+if(TARGET emulator_plain)
+  add_executable(bench_device_emulated EXCLUDE_FROM_ALL ${DEVICE_BENCH} $<TARGET_OBJECTS:emulated_kernels_plain>
+                 $<TARGET_OBJECTS:emulator_plain>)
+  target_include_directories(bench_device_emulated BEFORE PRIVATE ${CMAKE_SOURCE_DIR}/tests/cuda_emulator/include)
+  target_compile_options(bench_device_emulated PRIVATE -Wno-pedantic)
+  target_link_libraries(bench_device_emulated PRIVATE switchyard_core CLI11::CLI11 ${CMAKE_DL_LIBS})
+endif()

@@ -125,6 +125,15 @@ void read_matrix(uint64_t descriptor, bool transposed, int first_row, int rows, 
     }
 }
 
+// The innermost loop of all; without the sanitizers' checks it takes a tenth of the time.
+__attribute__((no_sanitize("address", "undefined"))) void add_products(const float (&a)[16][256],
+                                                                       const float (&b)[16][256], int cols,
+                                                                       float (&sum)[16][256]) {
+  for (int row = 0; row < 16; ++row)
+    for (int k = 0; k < 16; ++k)
+      for (int col = 0; col < cols; ++col) sum[row][col] += a[k][row] * b[k][col];
+}
+
 // One instruction, as far as this warp of the warpgroup has its rows.
 void multiply(void* const lanes[32], size_t index) {
   static float a[16][256], b[16][256], sum[16][256];
@@ -132,9 +141,7 @@ void multiply(void* const lanes[32], size_t index) {
   read_matrix(shape.a, shape.transpose_a, thread_number() / 32 % 4 * 16, 16, a);
   read_matrix(shape.b, shape.transpose_b, 0, shape.n, b);
   std::memset(sum, 0, sizeof sum);
-  for (int row = 0; row < 16; ++row)
-    for (int k = 0; k < 16; ++k)
-      for (int col = 0; col < shape.n; ++col) sum[row][col] += a[k][row] * b[k][col];
+  add_products(a, b, shape.n, sum);
   for (int lane = 0; lane < 32; ++lane) {
     auto& mine = *static_cast<Products*>(lanes[lane]);
     const Product& same = mine.waiting[index];

@@ -139,6 +139,7 @@ int next_thread() {
 }
 
 // Gives the machine to the next ready thread; returns when the caller is that again.
+//@begin wait
 void wait() {
   const int self = thread_number(), next = next_thread();
   if (next == self) return;
@@ -152,6 +153,7 @@ void wait() {
   }
   to(*thread.fiber);
 }
+//@end wait
 
 // A fiber runs threads one after another, as long as they do not block.
 void fiber_main() {
@@ -325,16 +327,19 @@ int sync_threads(bool predicate, const char* name, Location where) {
   thread.where = where;
   thread.mask = 0;
   machine.waiting_true += predicate;
+  //@begin barrier
   if (++machine.waiting == machine.threads) {
     if (checker) checker->block_synchronises();
     uint16_t all[max_threads];
     std::iota(all, all + machine.threads, uint16_t{0});
-    for (int t = 0; t < machine.threads; ++t) machine.thread[t].result = machine.waiting_true;
+    const int held = machine.waiting_true;
+    for (int t = 0; t < machine.threads; ++t) machine.thread[t].result = held;
     machine.waiting = machine.waiting_true = 0;
     release(all, machine.threads);
   }
   wait();
   return thread.result;
+  //@end barrier
 }
 
 void warp_operation(unsigned mask, const char* name, void* mine, Combine combine, Location where, bool orders_memory) {
