@@ -97,12 +97,12 @@ __device__ void find_scores(const AttentionShape& s, const Shared<T>& shared, in
   float score[together] = {};
   if (j < shared.chunk)
     for (int d = 0; d < s.D; d += eight) {
-      float x[eight];
+      alignas(16) float x[eight];
       load_eight(shared.keys + j * shared.pitch + d, x);
 #pragma unroll
       for (int r = 0; r < together; ++r)
         if (r < count) {
-          float w[eight];
+          alignas(16) float w[eight];
           load_eight(shared.queries + r * s.D + d, w);
 #pragma unroll
           for (int e = 0; e < eight; ++e) score[r] += w[e] * x[e];
@@ -138,7 +138,7 @@ __device__ void find_values(const AttentionShape& s, const Shared<T>& shared, co
   float sum[together][eight] = {};
   if (begin < down)
     for (int j = begin; j < shared.chunk; j += down) {
-      float x[eight];
+      alignas(16) float x[eight];
       load_eight(shared.values + j * shared.pitch + column, x);
 #pragma unroll
       for (int r = 0; r < together; ++r)

@@ -36,7 +36,7 @@ int multiprocessors();
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
             Arguments&&... arguments) {
-  if (shared_bytes > 48 << 10)  // above what every device has, a kernel must ask
+  if (shared_bytes > 40 << 10)  // above 48 KiB, of which its static arrays are a part, a kernel must ask
     check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(shared_bytes)),
                "shared memory");
@@ -90,29 +90,35 @@ __device__ inline float warp_max(float x) {
 }
 
 // Over a block of `threads` threads (a multiple of 32), all of which must call; every thread receives the result.
+struct Plus {
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+struct Larger {
+  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
 //@begin block-sum
-template <int threads, class T>
-__device__ inline T block_sum(T x) {
+// x: what the thread's warp has.
+template <int threads, class T, class F>
+__device__ inline T block_fold(T x, F f) {
   __shared__ T part[threads / warp_size];
-  x = warp_sum(x);
   if (threadIdx.x % warp_size == 0) part[threadIdx.x / warp_size] = x;
   __syncthreads();
-  T total = part[0];
-  for (int w = 1; w < threads / warp_size; ++w) total += part[w];
+  T all = part[0];
+  for (int w = 1; w < threads / warp_size; ++w) all = f(all, part[w]);
   __syncthreads();  // nobody may write `part` again before all have read
-  return total;
+  return all;
+}
+template <int threads, class T>
+__device__ inline T block_sum(T x) {
+  return block_fold<threads>(warp_sum(x), Plus());
 }
 //@end block-sum
 template <int threads>
 __device__ inline float block_max(float x) {
-  __shared__ float part[threads / warp_size];
-  x = warp_max(x);
-  if (threadIdx.x % warp_size == 0) part[threadIdx.x / warp_size] = x;
-  __syncthreads();
-  float most = part[0];
-  for (int w = 1; w < threads / warp_size; ++w) most = fmaxf(most, part[w]);
-  __syncthreads();
-  return most;
+  return block_fold<threads>(warp_max(x), Larger());
 }
 
 }  // namespace switchyard::gpu

@@ -28,8 +28,9 @@ struct SharedTile {
                               bool whole_chunks) {
     const int first_line = along_k ? first : first_k, end_line = along_k ? end : K;
     const int first_element = along_k ? first_k : first, end_element = along_k ? K : end;
-    const unsigned thread = opaque(threadIdx.x);  // addresses are cheaper than the registers that they would take
-#pragma unroll 2  // all at once, they take registers that the sums need
+    // Addresses kept from before the loop, or those of more than two copies, would take registers that the sums need.
+    const unsigned thread = opaque(threadIdx.x);
+#pragma unroll 2
     for (int i = 0; i < lines * chunks / threads; ++i) {
       const int line = (thread + i * threads) / chunks, chunk = (thread + i * threads) % chunks;
       const int element = first_element + chunk * per_chunk;

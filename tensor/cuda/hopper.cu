@@ -114,19 +114,23 @@ __device__ void consume(const Tiles& tiles, const Ring<Step>& ring) {
   for (int number = blockIdx.x; number < tiles.count; number += gridDim.x) {
     const HopperTile tile = tiles.find(number);
     float sum[Step::cols / 2] = {};
+    pin_sums(sum);
     //@begin consume
     for (int k = 0; k < tile.product.K; k += Step::depth, ++n) {
       ring.wait_full(n);
       fence_sums();
 #pragma unroll
-      for (int i = 0; i < Step::depth; i += 16)
-        multiply_async<Tiles::a_along, Tiles::b_along>(sum, Step::A::descriptor(ring.a(n), row, i),
-                                                       Step::B::descriptor(ring.b(n), 0, i));
+      for (int i = 0; i < Step::depth; i += 16) {
+        const uint64_t a = Step::A::descriptor(ring.a(n), row, i);
+        const uint64_t b = Step::B::descriptor(ring.b(n), 0, i);
+        multiply_async<Tiles::a_along, Tiles::b_along>(sum, a, b);
+      }
       commit_products();
       wait_products<1>();  // those of the step before are done
       if (k > 0) ring.release(n - 1);
     }
     wait_products<0>();
+    pin_sums(sum);
     if (tile.product.K > 0) ring.release(n - 1);
     //@end consume
     store<Step, Tiles>(tile, sum);

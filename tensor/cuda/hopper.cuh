@@ -22,8 +22,11 @@ struct SwizzledTile {
   // What wgmma is told of 16 k's, from k on, of the rows from `row` on.
   static __device__ uint64_t descriptor(const bf16* tile, int row, int k) {
     constexpr int group = 8 * box_width * sizeof(bf16);
-    const int first = along_k ? row * box_width + k : row / box_width * panel + k * box_width;
-    return matrix_descriptor(tile + first, panel * sizeof(bf16), group);
+    constexpr int next_panel = along_k ? 16 : panel * sizeof(bf16);
+    const int in_line = row * box_width + k;
+    const int in_panel = row / box_width * panel + k * box_width;
+    const bf16* const first = tile + (along_k ? in_line : in_panel);
+    return matrix_descriptor(first, next_panel, group);
   }
   //@end swizzled-tile
 

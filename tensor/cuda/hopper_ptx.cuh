@@ -1,6 +1,7 @@
 // What only Hopper has (sm_90a): barriers in shared memory, the copy engine (TMA) that arrives at them, and products of
 // a warpgroup, 128 threads (wgmma). The words are those of the PTX ISA, sections "mbarrier", "cp.async.bulk.tensor" and
-// "Asynchronous warpgroup level matrix instructions". Beside each stands a call of its twin in the emulator.
+// "Asynchronous warpgroup level matrix instructions". Beside each stands a call of its twin in the emulator,
+// which cannot show whether the fences suffice for real hardware, nor what the registers that warps hand over gain.
 #pragma once
 #include "tensor/cuda/ptx.cuh"
 
@@ -153,6 +154,15 @@ __device__ inline void fence_sums() {
   cuda_emulator::wgmma_fence();
 #else
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#endif
+}
+// What the compiler does with the sums before this stays before it, and what it does after stays after: registers are
+// no memory, and to the compiler a wait is no use of them.
+template <int sums>
+__device__ inline void pin_sums([[maybe_unused]] float (&d)[sums]) {
+#ifdef __CUDACC__
+#pragma unroll
+  for (int i = 0; i < sums; ++i) asm volatile("" : "+f"(d[i])::"memory");
 #endif
 }
 // Ends a group of products.

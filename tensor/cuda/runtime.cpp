@@ -2,7 +2,6 @@
 #include <cuda_runtime.h>
 
 #include <cstring>
-#include <utility>
 
 #include "tensor/cuda/device.h"
 #include "tensor/error.h"
@@ -43,6 +42,7 @@ int attribute(cudaDeviceAttr which) {
   return value;
 }
 
+size_t recorded = 0;     // copies in it
 bool recording = false;  // a Graph: everything before is done, and its copies are before anything else runs
 
 // Copies to the device pass through pinned memory, from which the device reads while the host goes on; a copy from
@@ -51,6 +51,7 @@ class Staging {
  public:
   void send(void* to, const void* from, size_t bytes) {
     for (size_t done = 0; done < bytes; done += piece_bytes) {
+      if (recording && recorded++ == pieces) fail("more than {} copies to the device in one recorded step", pieces);
       Piece& piece = pieces_[next_++ % pieces];
       if (!piece.memory) {
         check_cuda(cudaMallocHost(&piece.memory, piece_bytes), "pinned memory");
@@ -168,7 +169,7 @@ void Graph::run(const std::function<void()>& work) {
   check_cuda(cudaStreamSynchronize(stream()), "a kernel");
   check_cuda(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "recording");
   cudaGraph_t graph = nullptr;
-  recording = true;
+  recording = true, recorded = 0;
   try {
     work();
   } catch (...) {
@@ -183,7 +184,8 @@ void Graph::run(const std::function<void()>& work) {
   cudaGraphExecUpdateResultInfo difference;
   if (executable && cudaGraphExecUpdate(executable, graph, &difference) != cudaSuccess) {
     cudaGetLastError();  // other kernels than last time: made anew below
-    cudaGraphExecDestroy(std::exchange(executable, nullptr));
+    cudaGraphExecDestroy(executable);
+    executable_ = executable = nullptr;
   }
   if (!executable) check_cuda(cudaGraphInstantiate(&executable, graph, 0), "graph");
   executable_ = executable;

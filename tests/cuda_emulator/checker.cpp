@@ -115,6 +115,10 @@ class AccessChecker : public Checker {
   void access(const void* p, size_t bytes, Kind kind, const void* code) override;
   void check(const void* p, size_t bytes, Kind kind, uint32_t code);
   void under_way(const void* p, size_t bytes) override;
+  void landed(const void* p, size_t bytes) override {
+    std::memset(dynamic_.state(p), 1, bytes);
+    std::fill_n(&dynamic_.word(static_cast<const char*>(p)), bytes / 4, Word{});
+  }
   void allocated(const void* p, size_t bytes) override;
   void freed(const void* p) override;
   void host_wrote(const void* p, size_t bytes) override { std::memset(device_.state(p), 1, bytes); }

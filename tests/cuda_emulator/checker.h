@@ -40,6 +40,7 @@ struct Checker {
   enum class Kind { read, write, atomic };
   virtual void access(const void* p, size_t bytes, Kind kind, const void* program_counter) = 0;
   virtual void under_way(const void* shared, size_t bytes) = 0;  // until the next write: cp.async brings it
+  virtual void landed(const void* shared, size_t bytes) = 0;     // by the copy engine; a barrier orders who reads it
   // The host: allocations and copies.
   virtual void allocated(const void* p, size_t bytes) = 0;
   virtual void freed(const void* p) = 0;

@@ -70,6 +70,10 @@ if(NOT SWITCHYARD_SANITIZE)
   foreach(order forward reverse shuffled)
     add_emulated_test(device_${order} device_tests_plain CUDA_EMULATOR_ORDER=${order})
   endforeach()
+  # As an Ampere device, which has tensor cores but not Hopper's.
+  add_test(NAME device_ampere COMMAND device_tests_plain "--test-case=*gemm*,*products*,*twenty*"
+           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(device_ampere PROPERTIES ENVIRONMENT CUDA_EMULATOR_CAPABILITY=80)
   foreach(build asan checker)
     add_emulated_test(device_${build} device_tests_${build})
   endforeach()

@@ -52,7 +52,9 @@ void land(const BoxCopy& copy) {
       char chunk[16] = {};
       const int begin = std::max(byte, 2 * first), stop = std::min(byte + 16, 2 * end);
       if (begin < stop) std::memcpy(chunk + begin - byte, from + begin, static_cast<size_t>(stop - begin));
-      std::memcpy(at_address(swizzled(copy.to + static_cast<uint32_t>(i * line_bytes + byte)), 16, "TMA"), chunk, 16);
+      char* to = at_address(swizzled(copy.to + static_cast<uint32_t>(i * line_bytes + byte)), 16, "TMA");
+      std::memcpy(to, chunk, 16);
+      if (checker) checker->landed(to, 16);
     }
   }
 }
@@ -223,7 +225,9 @@ void tma_load(void* shared, const TensorMap& map, int x, int y, int z, Barrier* 
   check_started(*barrier, "TMA");
   const BoxCopy copy{map, shared_address(shared), x, y, z, barrier};
   if (copy.to % 1024 != 0) fail("TMA: shared address %u is no multiple of 1024", copy.to);
-  std::memset(at_address(copy.to, static_cast<size_t>(copy.bytes()), "TMA"), 0xff, static_cast<size_t>(copy.bytes()));
+  const auto bytes = static_cast<size_t>(copy.bytes());
+  std::memset(at_address(copy.to, bytes, "TMA"), 0xff, bytes);  // from here on the old contents may be gone
+  if (checker) checker->under_way(shared, bytes);
   copies.push_back(copy);
 }
 

@@ -87,7 +87,7 @@ unsigned ballot(unsigned mask, bool predicate, const char* name, Location where)
 namespace {
 int capability() {
   const char* wanted = std::getenv("CUDA_EMULATOR_CAPABILITY");
-  return wanted ? std::atoi(wanted) : 80;
+  return wanted ? std::atoi(wanted) : 90;
 }
 struct ErrorText {
   cudaError_t error;

@@ -76,7 +76,7 @@ struct cudaDeviceProp {
   size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin;
 };
 
-// One device, 8.0 unless CUDA_EMULATOR_CAPABILITY says another: 75, 80, 90.
+// One device, 9.0 unless CUDA_EMULATOR_CAPABILITY says another: 75, 80, 90.
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int* device);

@@ -25,7 +25,7 @@ namespace {
 
 //@begin thread
 struct Thread {
-  enum State : uint8_t { fresh, ready, at_barrier, in_warp, parked, finished };
+  enum State : uint8_t { fresh, ready, at_barrier, in_warp, parked, done };
   State state = fresh;
   Fiber* fiber = nullptr;          // on whose stack it is, once started
   const char* waits_in = nullptr;  // the call that it waits in
@@ -79,7 +79,7 @@ alignas(128) unsigned char shared_memory[max_dynamic_shared + 128];
 
 Text waits(const Thread& thread) {
   Text text;
-  if (thread.state == Thread::finished)
+  if (thread.state == Thread::done)
     std::snprintf(text.text, sizeof text.text, "has returned");
   else
     std::snprintf(text.text, sizeof text.text, "waits in %.24s at %.60s", thread.waits_in, place(thread.where).text);
@@ -110,7 +110,7 @@ void to(Fiber& next) {
   int waiter = -1, missing = -1;
   for (int t = 0; t < machine.threads; ++t) {  // any that waits, and somebody whom it waits for
     const Thread& thread = machine.thread[t];
-    if (waits_for == nullptr && thread.state != Thread::finished) waits_for = &thread, waiter = t;
+    if (waits_for == nullptr && thread.state != Thread::done) waits_for = &thread, waiter = t;
   }
   const bool in_warp = waits_for->state == Thread::in_warp;
   const int first = in_warp ? waiter / 32 * 32 : 0, last = in_warp ? first + 32 : machine.threads;
@@ -166,7 +166,7 @@ void fiber_main() {
     if (checker) checker->watch(true);
     machine.grid->call(machine.grid->closure);
     if (checker) checker->watch(false);
-    thread.state = Thread::finished;
+    thread.state = Thread::done;
     --machine.unfinished;
     const int next = machine.unfinished > 0 ? next_thread() : -1;  // none: back to run_block
     Fiber* const fiber = next < 0 ? machine.main : machine.thread[next].fiber;
