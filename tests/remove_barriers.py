@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Removes one barrier of one kernel at a time and expects the tests of the emulated GPU to fail.
 
-  remove_barriers.py                  every removal: about half an hour on two cores
+  remove_barriers.py                  every removal: about ten minutes on two cores
   remove_barriers.py --only 7 12      these alone (numbers are in the table)
   remove_barriers.py --file gemm      those of the files whose name contains this
   remove_barriers.py --list           prints the table

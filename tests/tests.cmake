@@ -15,7 +15,7 @@ add_test(NAME tree COMMAND ${Python3_EXECUTABLE} -B tests/check_tree.py WORKING_
 # The removals themselves take minutes: python3 tests/mutate.py.
 add_test(NAME mutations COMMAND ${Python3_EXECUTABLE} -B tests/mutate.py --check-texts
          WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-# The removals of barriers take half an hour: python3 tests/remove_barriers.py.
+# The removals of barriers take ten minutes: python3 tests/remove_barriers.py.
 add_test(NAME barriers COMMAND ${Python3_EXECUTABLE} -B tests/remove_barriers.py --check
          WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 file(GLOB PYTHON_TESTS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/test_*.py)
