@@ -120,7 +120,7 @@ void validate(const ModelConfig& c) {
   check(c.experts % c.groups == 0, "--groups {}: must divide --experts {}, or some group is smaller", c.groups,
         c.experts);
   check(c.group_top_k <= c.groups, "--group-top-k {}: must be at most --groups {}", c.group_top_k, c.groups);
-  check(c.gate_scale == 1 || router.name == "topk" || router.name.starts_with("deepseek"),
+  check(c.gate_scale == 1 || router.scales_gates,
         "--gate-scale with --router {}: leave it out, for this router's gates stay as its paper has them", router.name);
   if (router.check) router.check(c);
 }

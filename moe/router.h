@@ -97,10 +97,10 @@ struct RouterInfo {
   std::unique_ptr<Router> (*make)(const ModelConfig&, Init&);
   // Error for a combination that makes no sense; the message says what would happen otherwise.
   void (*check)(const ModelConfig&);
+  bool scales_gates = false;  // whether it reads --gate-scale
 };
 std::span<const RouterInfo* const> routers();
-// Error that names the nearest otherwise.
-const RouterInfo& find_router(std::string_view name);
+const RouterInfo& find_router(std::string_view name);  // Error that names the nearest otherwise.
 // The router that the configuration names. Error for a combination that makes no sense.
 std::unique_ptr<Router> make_router(const ModelConfig& config, Init& init);
 // RouterInfo::make of a class that is made of a configuration and an Init.

@@ -23,7 +23,6 @@ inline constexpr Preset presets[] = {
       .width = 192,
       .heads = 6,
       .kv_heads = 6,
-
       .ffn = 256,
       .tied = true,
       .experts = 8,
@@ -48,7 +47,6 @@ inline constexpr Preset presets[] = {
       .width = 128,
       .heads = 4,
       .kv_heads = 4,
-
       .ffn = 344,
       .experts = 1,
       .top_k = 1,
@@ -71,7 +69,6 @@ inline constexpr Preset presets[] = {
       .width = 128,
       .heads = 8,
       .kv_heads = 8,
-
       .ffn = 344,
       .experts = 8,
       .top_k = 2},
@@ -93,7 +90,6 @@ inline constexpr Preset presets[] = {
       .width = 256,
       .heads = 4,
       .kv_heads = 4,
-
       .ffn = 512,
       .experts = 8,
       .top_k = 2},
@@ -106,7 +102,6 @@ inline constexpr Preset presets[] = {
       .width = 128,
       .heads = 4,
       .kv_heads = 4,
-
       .ffn = 512,
       .experts = 1,
       .top_k = 1,

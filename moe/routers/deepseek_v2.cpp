@@ -93,6 +93,6 @@ void check_deepseek_v2(const ModelConfig& c) {
 }  // namespace
 
 extern const RouterInfo deepseek_v2_router{"deepseek-v2", "the k best on the best few devices (DeepSeek-V2, 2024)",
-                                           make_a<DeepSeekV2Router>, check_deepseek_v2};
+                                           make_a<DeepSeekV2Router>, check_deepseek_v2, true};
 
 }  // namespace switchyard

@@ -98,6 +98,6 @@ void check_deepseek_v3(const ModelConfig& c) {
 }  // namespace
 
 extern const RouterInfo deepseek_v3_router{"deepseek-v3", "sigmoid scores, a bias that balances (DeepSeek-V3, 2024)",
-                                           make_a<DeepSeekV3Router>, check_deepseek_v3};
+                                           make_a<DeepSeekV3Router>, check_deepseek_v3, true};
 
 }  // namespace switchyard

@@ -48,6 +48,6 @@ void check_topk(const ModelConfig& c) {
 }  // namespace
 
 extern const RouterInfo topk_router{"topk", "softmax over all experts, the k best (Mixtral, OLMoE, DeepSeekMoE, …)",
-                                    make_a<TopKRouter>, check_topk};
+                                    make_a<TopKRouter>, check_topk, true};
 
 }  // namespace switchyard

@@ -1,7 +1,6 @@
 // How much of a mixture's gain survives in a dense model that it teaches? Fedus et al. 2021, section 4.2, table 6.
 #include "train/distill.h"
 
-#include "moe/checkpoint.h"
 #include "moe/size.h"
 #include "train/reproduce/base.h"
 
@@ -44,9 +43,7 @@ RunConfig with_weights(RunConfig config, const fs::path& dir) {
   c.vocab = teacher.config().vocab;
   Transformer student(c, config.train.seed);
   copy_common_weights(teacher, student, ".mlp.");
-  config.start = config.out / "start";
-  save_model(config.start, student);
-  return config;
+  return begun_with(std::move(config), student);
   //@end with-weights
 }
 

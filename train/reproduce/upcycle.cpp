@@ -1,5 +1,4 @@
 // Go on with a dense model as it is, or as a mixture of copies of itself? Komatsuzaki et al. 2022, "Sparse upcycling".
-#include "moe/checkpoint.h"
 #include "moe/size.h"
 #include "train/distill.h"
 #include "train/reproduce/base.h"
@@ -19,9 +18,7 @@ RunConfig as_mixture(RunConfig config, const fs::path& dir) {
   ModelConfig c = config.model;
   c.vocab = dense.config().vocab;
   Transformer mixture = upcycled(dense, c, config.train.seed);
-  config.start = config.out / "start";
-  save_model(config.start, mixture);
-  return config;
+  return begun_with(std::move(config), mixture);
 }
 
 // Two of eight copies serve a token, so the mixture works nearly twice as much in its MLPs; the dense model gets so
