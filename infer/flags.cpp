@@ -118,15 +118,13 @@ std::optional<std::string> early_flag(int argc, const char* const* argv, std::st
   return value;
 }
 
-Device placed(Device device, Compute compute) {
+Device placed(Device device) {
   try {
     check_available(device);
   } catch (const Error& error) {
     fmt::print(stderr, "{}; computing on the CPU\n", error.what());
     device = Device::cpu;
   }
-  check(compute == Compute::f32 || device == Device::cuda,
-        "--compute bf16: needs --device cuda; the CPU computes in f32");
   return device;
 }
 

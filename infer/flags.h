@@ -41,11 +41,10 @@ requires std::is_base_of_v<Where, Config>
 void visit(Config& c, F&& f) {
   f("device", c.device, "where to compute: cpu, or cuda for an NVIDIA GPU");
   if constexpr (std::is_base_of_v<Placement, Config>)
-    f("compute", c.compute, "what activations are and matrices are multiplied in; bf16 needs --device cuda");
+    f("compute", c.compute, "what activations are and matrices are multiplied in");
 }
 // The device to use: the one that is asked for or, where there is none, the CPU and a line on stderr that says why.
-// Error if it cannot compute so.
-Device placed(Device device, Compute compute);
+Device placed(Device device);
 
 // Reads the command line. Error: a flag that does not exist ("--expert: no such flag; did you mean --experts?"), a
 // command that does not, a value that is missing or wrong, a required flag that is missing. With --help: prints it and

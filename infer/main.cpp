@@ -54,7 +54,7 @@ int run_generate(const Options& options) {
   check(!options.model.empty(), "--model: is missing; must be a directory with a config.json");
   set_threads(options.threads);
   const std::string prompt = read_prompt(options);
-  const Device device = placed(options.place.device, options.place.compute);
+  const Device device = placed(options.place.device);
   Transformer model = load_model(options.model, dtype_of(options.place.compute), device);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(options.model) / "tokenizer.json");
   stop_on_interrupt();

@@ -1,7 +1,7 @@
 // The instruction set: every kernel that a backend must have, on one screen. The members are references, so a table
 // with a gap does not compile. Kernels take pointers and sizes, check nothing, and overwrite their outputs unless a
 // comment says otherwise; tensor/ops.h checks shapes and allocates. `T` is the type of activations: float, double (on
-// the CPU, for checking gradients) or bf16 (on the GPU), where `Wide<T>`, of statistics and weights, is float.
+// the CPU, for checking gradients) or bf16, where `Wide<T>`, of statistics and weights, is float.
 //
 // Sizes: n elements, rows x cols matrices; B batch, T time, H query heads, K key/value heads, D head width, E experts,
 // N slots (one expert's work on one token), V vocabulary. All matrices are row-major.
@@ -171,8 +171,8 @@ struct Kernels {
   void (&adamw)(int64_t n, const AdamWStep& step, const Wide<T>* gradient, Wide<T>* w, Wide<T>* m, Wide<T>* v);
 };
 
-// The table of a device. On the CPU it is the fastest instruction set that the processor has. Error: the CPU computes
-// in f32 or f64, the GPU in f32 or bf16.
+// The table of a device. On the CPU it is the fastest instruction set that the processor has. Error: the GPU does not
+// compute in f64.
 template <class T>
 const Kernels<T>& kernels(Device device);
 

@@ -82,7 +82,7 @@ constexpr void visit(Config& c, F&& f) {
   f("weight-decay", c.weight_decay, 0.0, 10.0, "decoupled weight decay of the matrices");
   f("clip", c.clip, 1e-9, 1e9, "largest norm of all gradients together; larger ones are scaled down");
   f("seed", c.seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(), "initial weights, batches and dropout");
-  f("compute", c.compute, "what activations are and matrices are multiplied in; bf16 needs --device cuda");
+  f("compute", c.compute, "what activations are and matrices are multiplied in");
   f("log-every", c.log_every, int64_t{1}, many, "steps between progress lines");
   f("eval-every", c.eval_every, int64_t{1}, many, "steps between evaluations");
   f("eval-tokens", c.eval_tokens, int64_t{1}, many, "most validation tokens in an evaluation; the last one takes all");

@@ -69,7 +69,7 @@ int train(int argc, char** argv, bool demo) {
   add_flags(app, config.train);
   parse_flags(app, argc, argv);
   apply(common);
-  config.device = placed(place.device, config.train.compute);
+  config.device = placed(place.device);
   if (dense) config.model = dense_twin(config.model);
   if (!data.empty()) config.source.files.assign(data.begin(), data.end());
   if (demo && !resume && out.empty()) fs::remove_all(config.out);  // the demo's own folder starts anew
@@ -92,7 +92,7 @@ int eval(int argc, char** argv) {
   add_flags(app, place);
   parse_flags(app, argc, argv);
   apply(common);
-  command.device = placed(place.device, place.compute), command.dtype = dtype_of(place.compute);
+  command.device = placed(place.device), command.dtype = dtype_of(place.compute);
   command.model = model;
   command.files.assign(data.begin(), data.end());
   command.json = common.json;

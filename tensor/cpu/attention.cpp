@@ -12,6 +12,8 @@ namespace {
 
 constexpr int64_t tile = 64;           // queries in a block, and keys in a tile away from the diagonal
 constexpr int64_t diagonal_tile = 16;  // keys in a tile on it, where half a tile would be masked
+template <class T>
+constexpr bool of_bf16 = sizeof(T) < sizeof(Wide<T>);  // then tiles of keys and values are widened first
 
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -48,7 +50,7 @@ struct Block {
   // Nor do those from this one on of a tile that ends before `key`; rounded up.
   int64_t last_column(int64_t key) const { return least(width, round_up(key - edge, lanes<T>)); }
   // Scores of n keys that lie behind the query, or before its window, become -inf.
-  void mask(int64_t key, int64_t n, T* scores) const {
+  void mask(int64_t key, int64_t n, Wide<T>* scores) const {
     for (int64_t j = 0; j < n; ++j) {
       for (int64_t i = 0; i < least(key + j - position, width); ++i) scores[j * tile + i] = -__builtin_inf();
       for (int64_t i = key + j - edge + 1; i < width; ++i) scores[j * tile + i] = -__builtin_inf();
@@ -60,11 +62,11 @@ struct Block {
 template <class T, class F>
 void parallel_with_scratch(int64_t n, int64_t elements, F&& f) {
   const int64_t workers = least(n, threads());
-  const std::shared_ptr<Storage> scratch = allocate(size_t(workers * elements + 1) * sizeof(T), Device::cpu);
+  const std::shared_ptr<Storage> scratch = allocate(size_t(workers * elements + 1) * sizeof(Wide<T>), Device::cpu);
   int64_t next = 0;
   parallel_for(workers, [&](int64_t worker) {
     for (int64_t i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < n;)
-      f(i, static_cast<T*>(scratch->data) + worker * elements);
+      f(i, static_cast<Wide<T>*>(scratch->data) + worker * elements);
   });
 }
 
@@ -87,6 +89,7 @@ struct Running {
   static constexpr T lowest = -__builtin_inf();
   T largest[tile], sum[tile];  // of the scores so far; of their exponentials
 
+  static int64_t elements(int64_t D) { return 2 * D * tile + tile * tile; }
   Running(T* scratch, int64_t D) : q(scratch), scores(q + D * tile), y(scores + tile * tile) {
     for (int64_t i = 0; i < tile; ++i) largest[i] = lowest, sum[i] = 0;
     for (int64_t i = 0; i < D * tile; ++i) y[i] = 0;
@@ -118,53 +121,60 @@ struct Running {
 // One block. All pointers are to its first query, or to the first key of its key/value head.
 template <class T>
 void attend(const AttentionShape& s, const Block<T>& block, const T* q, int64_t q_row, const T* k, const T* v, T* y,
-            int64_t y_row, T* logsumexp, T* scratch) {
+            int64_t y_row, Wide<T>* logsumexp, Wide<T>* scratch) {
+  using W = Wide<T>;
   const int64_t D = s.D;
-  Running<T> run(scratch, D);
-  transpose(block.count, block.width, D, q, q_row, T(s.scale), run.q, tile);
+  Running<W> run(scratch, D);
+  W* const from_bf16 = scratch + Running<W>::elements(D);
+  transpose(block.count, block.width, D, q, q_row, W(s.scale), run.q, tile);
   for (int64_t key = block.begin, n; key < block.end; key += n) {
     n = block.tile_keys(key, block.end);
     const int64_t column = block.first_column(key), last = block.last_column(key + n), at = key * s.key_row;
     const int64_t cols = last - column;
-    product<T>(n, cols, D, {k + at, s.key_row, 1}, run.q + column, tile, false, run.scores + column, tile);
+    const Left<W> keys = wide_rows(n, D, k + at, s.key_row, from_bf16);
+    product(n, cols, D, keys, run.q + column, tile, false, run.scores + column, tile);
     block.mask(key, n, run.scores);
     run.take(n, D, column, last);
-    product<T>(D, cols, n, {v + at, 1, s.key_row}, run.scores + column, tile, true, run.y + column, tile);
+    const Left<W> values = wide_rows(n, D, v + at, s.key_row, from_bf16);
+    product(D, cols, n, transposed(values), run.scores + column, tile, true, run.y + column, tile);
   }
   run.divide_by_sum(D, block.width);
-  transpose(D, D, block.count, run.y, tile, T(1), y, y_row);
+  transpose(D, D, block.count, run.y, tile, W(1), y, y_row);
   for (int64_t i = 0; i < block.count; ++i) logsumexp[i] = run.largest[i] + log_of(run.sum[i]);
 }
 
 // What the backward keeps of a block of queries, by column (D, tile) and by row (tile, width), and of a chunk of keys.
 template <class T>
 struct Gradients {
+  using W = Wide<T>;
   int64_t D, width;                // width: D in whole vectors
-  T *qt, *dyt, *dqt;               // by column
-  T *q, *dy;                       // by row
-  T *p, *ds;                       // (tile, tile): probabilities, gradients of the scores
-  T *dk, *dv;                      // (keys, width)
-  T logsumexp[tile], delta[tile];  // delta = dy . y
+  W *qt, *dyt, *dqt;               // by column
+  W *q, *dy;                       // by row
+  W *p, *ds;                       // (tile, tile): probabilities, gradients of the scores
+  W *dk, *dv;                      // (keys, width)
+  W *key, *value;                  // (tile, D), where they come as bf16
+  W logsumexp[tile], delta[tile];  // delta = dy . y
 
   static int64_t elements(int64_t D, int64_t keys) {
-    return 3 * D * tile + 2 * (tile + keys) * round_up(D, lanes<T>) + 2 * tile * tile;
+    return 3 * D * tile + 2 * (tile + keys) * round_up(D, lanes<T>) + 2 * tile * tile + of_bf16<T> * 2 * tile * D;
   }
-  Gradients(T* scratch, int64_t D_, int64_t keys) : D(D_), width(round_up(D_, lanes<T>)) {
+  Gradients(W* scratch, int64_t D_, int64_t keys) : D(D_), width(round_up(D_, lanes<T>)) {
     qt = scratch, dyt = qt + D * tile, dqt = dyt + D * tile, p = dqt + D * tile, ds = p + tile * tile;
     q = ds + tile * tile, dy = q + tile * width, dk = dy + tile * width, dv = dk + keys * width;
+    key = dv + keys * width, value = key + tile * D;
     for (int64_t i = 0; i < 2 * keys * width; ++i) dk[i] = 0;
   }
   void load_block(const AttentionShape& s, const Block<T>& block, int64_t b, int64_t h, const T* q_, const T* y_,
-                  const T* logsumexp_, const T* dy_) {
+                  const W* logsumexp_, const T* dy_) {
     const T* from_q = q_ + b * s.query_batch + block.first * s.query_row + h * D;
     const int64_t at = ((b * s.Tq + block.first) * s.H + h) * D, row = s.H * D;
-    transpose(block.count, block.width, D, from_q, s.query_row, T(s.scale), qt, tile);
-    transpose(block.count, block.width, D, dy_ + at, row, T(1), dyt, tile);
-    transpose(block.count, block.width, D, y_ + at, row, T(1), dqt, tile);  // only for delta
+    transpose(block.count, block.width, D, from_q, s.query_row, W(s.scale), qt, tile);
+    transpose(block.count, block.width, D, dy_ + at, row, W(1), dyt, tile);
+    transpose(block.count, block.width, D, y_ + at, row, W(1), dqt, tile);  // only for delta
     for (int64_t i = 0; i < block.width; i += lanes<T>) {
       Vec<T> sum{};
       for (int64_t d = 0; d < D; ++d) sum += load(dyt + d * tile + i) * load(dqt + d * tile + i);
-      store<T>(delta + i, sum);
+      store(delta + i, sum);
     }
     for (int64_t i = 0; i < D * tile; ++i) dqt[i] = 0;
     for (int64_t i = 0; i < tile; ++i)
@@ -174,7 +184,7 @@ struct Gradients {
       copy_row(dy_ + at + i * row, dy + i * width);
     }
   }
-  void copy_row(const T* from, T* to) const {
+  void copy_row(const T* from, W* to) const {
     for (int64_t d = 0; d < D; ++d) to[d] = from[d];
     for (int64_t d = D; d < width; ++d) to[d] = 0;
   }
@@ -184,34 +194,35 @@ struct Gradients {
       const Vec<T> log_sum = load(logsumexp + i), mean = load(delta + i);
       for (int64_t at = i; at < n * tile; at += tile) {
         //@begin softmax-backward
-        const Vec<T> probability = exp<T>(load(p + at) - log_sum);
-        store<T>(p + at, probability);
-        store<T>(ds + at, probability * (load(ds + at) - mean));
+        const Vec<T> probability = exp<W>(load(p + at) - log_sum);
+        store(p + at, probability);
+        store(ds + at, probability * (load(ds + at) - mean));
         //@end softmax-backward
       }
     }
   }
   // One tile: n keys from k and v, whose gradients are row `at` on.
-  void add_tile(const AttentionShape& s, const Block<T>& block, int64_t key, int64_t n, const T* k, const T* v,
+  void add_tile(const AttentionShape& s, const Block<T>& block, int64_t first_key, int64_t n, const T* k, const T* v,
                 int64_t at) {
-    const int64_t column = block.first_column(key), last = block.last_column(key + n), cols = last - column;
-    product<T>(n, cols, D, {k, s.key_row, 1}, qt + column, tile, false, p + column, tile);
-    product<T>(n, cols, D, {v, s.key_row, 1}, dyt + column, tile, false, ds + column, tile);
-    block.mask(key, n, p);
+    const int64_t column = block.first_column(first_key), last = block.last_column(first_key + n), cols = last - column;
+    const Left<W> keys = wide_rows(n, D, k, s.key_row, key), values = wide_rows(n, D, v, s.key_row, value);
+    product(n, cols, D, keys, qt + column, tile, false, p + column, tile);
+    product(n, cols, D, values, dyt + column, tile, false, ds + column, tile);
+    block.mask(first_key, n, p);
     through_softmax(n, column, last);
     const int64_t seen = least(block.count, last) - column;
-    product<T>(n, width, seen, {p + column, tile, 1}, dy + column * width, width, true, dv + at * width, width);
-    product<T>(n, width, seen, {ds + column, tile, 1}, q + column * width, width, true, dk + at * width, width);
-    product<T>(D, cols, n, {k, 1, s.key_row}, ds + column, tile, true, dqt + column, tile);
+    product<W>(n, width, seen, {p + column, tile, 1}, dy + column * width, width, true, dv + at * width, width);
+    product<W>(n, width, seen, {ds + column, tile, 1}, q + column * width, width, true, dk + at * width, width);
+    product(D, cols, n, transposed(keys), ds + column, tile, true, dqt + column, tile);
   }
 };
 
 // How the backward is cut: an item is a chunk of the keys of one key/value head in one batch, with all query heads that
-// read it. Each chunk has its own part of dq; where there is only one chunk, that is dq itself.
+// read it. Each chunk has its own part of dq; where there is only one chunk, and no bf16, that is dq itself.
 template <class T>
 struct Split {
   int64_t items, chunks, keys;  // keys in a chunk
-  T* dq;
+  Wide<T>* dq;
   int64_t row, batch, part;  // strides of dq; from one part to the next
   explicit Split(const AttentionShape& s) {
     const int64_t heads = s.B * s.K, wanted = heads > 0 && heads < 32 ? 32 / heads : 1;
@@ -224,7 +235,7 @@ struct Split {
 
 template <class T>
 void backward_item(const AttentionShape& s, const Split<T>& split, int64_t item, const T* q, const T* k, const T* v,
-                   const T* y, const T* logsumexp, const T* dy, T* dk, T* dv, T* scratch) {
+                   const T* y, const Wide<T>* logsumexp, const T* dy, T* dk, T* dv, Wide<T>* scratch) {
   const int64_t D = s.D, group = s.H / s.K;
   const int64_t b = item % (s.B * s.K) / s.K, kv = item % s.K, chunk = item / (s.B * s.K);
   const int64_t begin = chunk * split.keys, end = least(begin + split.keys, s.Tk);
@@ -241,13 +252,13 @@ void backward_item(const AttentionShape& s, const Split<T>& split, int64_t item,
         const int64_t at = keys_at + key * s.key_row;
         run.add_tile(s, block, key, n, k + at, v + at, key - begin);
       }
-      T* out = split.dq + chunk * split.part + b * split.batch + block.first * split.row + h * D;
-      transpose(D, D, block.count, run.dqt, tile, T(s.scale), out, split.row);
+      Wide<T>* out = split.dq + chunk * split.part + b * split.batch + block.first * split.row + h * D;
+      transpose(D, D, block.count, run.dqt, tile, Wide<T>(s.scale), out, split.row);
     }
   for (int64_t key = begin; key < end; ++key)
     for (int64_t d = 0; d < D; ++d) {
-      dk[keys_at + key * s.key_row + d] = T(s.scale) * run.dk[(key - begin) * run.width + d];
-      dv[keys_at + key * s.key_row + d] = run.dv[(key - begin) * run.width + d];
+      dk[keys_at + key * s.key_row + d] = T(Wide<T>(s.scale) * run.dk[(key - begin) * run.width + d]);
+      dv[keys_at + key * s.key_row + d] = T(run.dv[(key - begin) * run.width + d]);
     }
 }
 
@@ -260,10 +271,13 @@ void sum_parts(const AttentionShape& s, const Split<T>& split, T* dq) {
     for (int64_t i = block.first; i < block.first + block.count; ++i) {
       T* out = dq + item / blocks * s.query_batch + i * s.query_row;
       const int64_t met = block.begin / split.keys;  // the first
-      const T* part = split.dq + item / blocks * split.batch + i * split.row;
-      for (int64_t c = 0; c < cols; ++c) out[c] = part[met * split.part + c];
-      for (int64_t chunk = met + 1; chunk * split.keys < block.end; ++chunk)
-        for (int64_t c = 0; c < cols; ++c) out[c] += part[chunk * split.part + c];
+      const Wide<T>* part = split.dq + item / blocks * split.batch + i * split.row;
+      for (int64_t c = 0; c < cols; c += lanes<T>) {
+        Vec<T> sum = load_up_to(part + met * split.part + c, cols - c);
+        for (int64_t chunk = met + 1; chunk * split.keys < block.end; ++chunk)
+          sum += load_up_to(part + chunk * split.part + c, cols - c);
+        store_up_to(out + c, sum, cols - c);
+      }
     }
   });
 }
@@ -277,13 +291,14 @@ void attention(const AttentionShape& s, const T* q, const T* k, const T* v, T* y
   const int64_t D = s.D, group = s.H / s.K, blocks = (s.Tq + tile - 1) / tile;
   const bool side_by_side = s.Tq == 1 && group <= tile;
   const int64_t step = side_by_side ? group : 1, q_row = side_by_side ? D : s.query_row;
-  parallel_with_scratch<T>(s.B * (s.H / step) * blocks, 2 * D * tile + tile * tile, [&](int64_t i, T* scratch) {
-    const Block block = side_by_side ? Block<T>::of_heads(s) : Block<T>::of_queries(s, blocks - 1 - i % blocks);
-    const int64_t h = i / blocks * step % s.H, b = i / blocks * step / s.H, keys = b * s.key_batch + h / group * D;
-    attend(s, block, q + b * s.query_batch + block.first * s.query_row + h * D, q_row, k + keys, v + keys,
-           y + ((b * s.Tq + block.first) * s.H + h) * D, side_by_side ? D : s.H * D,
-           logsumexp + (b * s.H + h) * s.Tq + block.first, scratch);
-  });
+  parallel_with_scratch<T>(
+      s.B * (s.H / step) * blocks, Running<T>::elements(D) + of_bf16<T> * D * tile, [&](int64_t i, Wide<T>* scratch) {
+        const Block block = side_by_side ? Block<T>::of_heads(s) : Block<T>::of_queries(s, blocks - 1 - i % blocks);
+        const int64_t h = i / blocks * step % s.H, b = i / blocks * step / s.H, keys = b * s.key_batch + h / group * D;
+        attend(s, block, q + b * s.query_batch + block.first * s.query_row + h * D, q_row, k + keys, v + keys,
+               y + ((b * s.Tq + block.first) * s.H + h) * D, side_by_side ? D : s.H * D,
+               logsumexp + (b * s.H + h) * s.Tq + block.first, scratch);
+      });
 }
 
 template <class T>
@@ -291,25 +306,27 @@ void attention_backward(const AttentionShape& shape, const T* q, const T* k, con
                         const Wide<T>* logsumexp, const T* dy, T* dq, T* dk, T* dv) {
   Split<T> split(shape);
   std::shared_ptr<Storage> parts;
-  if (split.chunks > 1) {
+  if (of_bf16<T> || split.chunks > 1) {
     split.row = shape.H * shape.D, split.batch = shape.Tq * split.row, split.part = shape.B * split.batch;
-    parts = allocate(size_t(split.chunks * split.part + 1) * sizeof(T), Device::cpu);
-    split.dq = static_cast<T*>(parts->data);
+    parts = allocate(size_t(split.chunks * split.part + 1) * sizeof(Wide<T>), Device::cpu);
+    split.dq = static_cast<Wide<T>*>(parts->data);
   } else {
-    split.row = shape.query_row, split.batch = shape.query_batch, split.part = 0, split.dq = dq;
+    split.row = shape.query_row, split.batch = shape.query_batch, split.part = 0;
+    split.dq = static_cast<Wide<T>*>(static_cast<void*>(dq));
   }
-  parallel_with_scratch<T>(split.items, Gradients<T>::elements(shape.D, split.keys), [&](int64_t i, T* scratch) {
+  parallel_with_scratch<T>(split.items, Gradients<T>::elements(shape.D, split.keys), [&](int64_t i, Wide<T>* scratch) {
     backward_item(shape, split, i, q, k, v, y, logsumexp, dy, dk, dv, scratch);
   });
-  if (split.chunks > 1) sum_parts(shape, split, dq);
+  if (parts) sum_parts(shape, split, dq);
 }
 
-#define INSTANTIATE(T)                                                                                                \
-  template void attention(const AttentionShape&, const T*, const T*, const T*, T*, T*);                               \
-  template void attention_backward(const AttentionShape&, const T*, const T*, const T*, const T*, const T*, const T*, \
-                                   T*, T*, T*);
+#define INSTANTIATE(T)                                                                                            \
+  template void attention(const AttentionShape&, const T*, const T*, const T*, T*, Wide<T>*);                     \
+  template void attention_backward(const AttentionShape&, const T*, const T*, const T*, const T*, const Wide<T>*, \
+                                   const T*, T*, T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace switchyard::cpu::SWITCHYARD_ISA

@@ -76,19 +76,19 @@ template <int half, class T>
 }
 
 // out = factor * x^T, such a square; of x only the first `rows` rows are read, and the others are zero.
-template <class T>
-void transpose_square(int64_t rows, const T* x, int64_t x_row, T factor, T* out, int64_t out_row) {
+template <class T, class To>
+void transpose_square(int64_t rows, const T* x, int64_t x_row, Wide<T> factor, To* out, int64_t out_row) {
   Vec<T> v[lanes<T>];
 #pragma GCC unroll 16
   for (int r = 0; r < lanes<T>; ++r) v[r] = r < rows ? load(x + r * x_row) * factor : Vec<T>{};
-  swap_quarters<lanes<T> / 2, T>(v);
+  swap_quarters<lanes<T> / 2, Wide<T>>(v);
 #pragma GCC unroll 16
-  for (int r = 0; r < lanes<T>; ++r) store<T>(out + r * out_row, v[r]);
+  for (int r = 0; r < lanes<T>; ++r) store<To>(out + r * out_row, v[r]);
 }
 
 // out = factor * x^T, where x is rows x cols; out's rows are zero from `rows` to `padded`.
-template <class T>
-void transpose(int64_t rows, int64_t padded, int64_t cols, const T* x, int64_t x_row, T factor, T* out,
+template <class T, class To>
+void transpose(int64_t rows, int64_t padded, int64_t cols, const T* x, int64_t x_row, Wide<T> factor, To* out,
                int64_t out_row) {
   const int64_t whole = cols / lanes<T> * lanes<T>;
   int64_t i = 0;
@@ -96,10 +96,25 @@ void transpose(int64_t rows, int64_t padded, int64_t cols, const T* x, int64_t x
     for (int64_t j = 0; j < whole; j += lanes<T>)
       transpose_square(rows - i, x + i * x_row + j, x_row, factor, out + j * out_row + i, out_row);
     for (int64_t j = whole; j < cols; ++j)
-      for (int64_t r = i; r < i + lanes<T>; ++r) out[j * out_row + r] = r < rows ? factor * x[r * x_row + j] : 0;
+      for (int64_t r = i; r < i + lanes<T>; ++r) out[j * out_row + r] = To(r < rows ? factor * x[r * x_row + j] : 0);
   }
   for (; i < padded; ++i)
-    for (int64_t j = 0; j < cols; ++j) out[j * out_row + i] = factor * x[i * x_row + j];
+    for (int64_t j = 0; j < cols; ++j) out[j * out_row + i] = To(factor * x[i * x_row + j]);
+}
+
+// n rows of D elements in f32 or f64: where they lie, or, from bf16, in scratch.
+template <class T>
+Left<Wide<T>> wide_rows(int64_t n, int64_t D, const T* x, int64_t row, [[maybe_unused]] Wide<T>* scratch) {
+  if constexpr (sizeof(T) == sizeof(Wide<T>)) {
+    return {x, row, 1};
+  } else {
+    for (int64_t j = 0; j < n; ++j) map_row([](Vec<T> v) { return v; }, D, scratch + j * D, x + j * row);
+    return {scratch, D, 1};
+  }
+}
+template <class T>
+Left<T> transposed(Left<T> a) {
+  return {a.data, a.inner, a.row};
 }
 
 }  // namespace

@@ -1,6 +1,12 @@
 // Chooses the instruction set of the CPU kernels once, when the first table is asked for.
 #include <cstdlib>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
+#include "tensor/cpu/bf16_product.h"
 #include "tensor/cuda/device.h"
 #include "tensor/error.h"
 #include "tensor/kernels.h"
@@ -50,6 +56,52 @@ Isa isa() {
   return chosen;
 }
 
+#if defined(__x86_64__)
+// Whether bit `bit` of `word` (eax, ebx, ecx, edx) of CPUID's leaf 7 is set.
+bool has_feature(unsigned subleaf, int word, int bit) {
+  unsigned value[4] = {};
+  return __get_cpuid_count(7, subleaf, &value[0], &value[1], &value[2], &value[3]) && (value[word] >> bit & 1);
+}
+
+// The tiles' state is 8 KiB that the kernel saves only for processes that have asked for it.
+bool may_use_tiles() {
+  constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+
+bool available(Bf16Product product) {
+  if (product == Bf16Product::f32) return true;
+  if (isa() != Isa::avx512) return false;
+  if (product == Bf16Product::dot) return has_feature(1, 0, 5);  // AVX512_BF16
+  if (product == Bf16Product::emulated_amx) return true;
+  return has_feature(0, 3, 22) && has_feature(0, 3, 24) && may_use_tiles();  // AMX-BF16, AMX-TILE
+}
+#else
+bool available(Bf16Product product) { return product == Bf16Product::f32; }
+#endif
+
+Bf16Product chosen_bf16_product() {
+  constexpr const char* names[] = {"f32", "dot", "amx", "emulated-amx"};
+  const char* wanted = std::getenv("SWITCHYARD_BF16");
+  if (wanted == nullptr || *wanted == 0) {
+    for (Bf16Product fastest : {Bf16Product::amx, Bf16Product::dot})
+      if (available(fastest)) return fastest;
+    return Bf16Product::f32;
+  }
+  for (int i = 0; i < 4; ++i)
+    if (std::string(wanted) == names[i]) {
+      const Bf16Product product = static_cast<Bf16Product>(i);
+      check(available(product), "SWITCHYARD_BF16={}: this processor does not have it; leave it unset", wanted);
+      return product;
+    }
+  fail("SWITCHYARD_BF16={}: must be f32, dot, amx or emulated-amx", wanted);
+}
+
+Bf16Product bf16_product() {
+  static const Bf16Product chosen = chosen_bf16_product();
+  return chosen;
+}
+
 }  // namespace cpu
 
 std::string cpu_isa() { return cpu::isa_names[static_cast<int>(cpu::isa())]; }
@@ -76,8 +128,7 @@ const Kernels<double>& kernels(Device device) {
 }
 template <>
 const Kernels<bf16>& kernels(Device device) {
-  check(device == Device::cuda, "device {}: computes in f32 or f64, not in bf16", name(device));
-  return gpu::table<bf16>();
+  return device == Device::cpu ? cpu_kernels<bf16>() : gpu::table<bf16>();
 }
 
 }  // namespace switchyard

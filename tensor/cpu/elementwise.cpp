@@ -68,7 +68,7 @@ template <class T>
 
 template <class T>
 void fill(int64_t n, T value, T* y) {
-  map([value] { return splat(value); }, n, y);
+  map([value] { return splat(Wide<T>(value)); }, n, y);
 }
 
 template <class T>
@@ -83,7 +83,7 @@ void multiply(int64_t n, const T* a, const T* b, T* y) {
 
 template <class T>
 void scale(int64_t n, T alpha, const T* x, T* y) {
-  map([alpha](Vec<T> v) { return alpha * v; }, n, y, x);
+  map([factor = Wide<T>(alpha)](Vec<T> v) { return factor * v; }, n, y, x);
 }
 
 template <class T>
@@ -96,59 +96,62 @@ void add_bias(int64_t rows, int64_t cols, const T* x, const Wide<T>* bias, T* y)
 
 template <class T>
 void unary(Unary op, int64_t n, const T* x, T* y) {
+  using W = Wide<T>;
   switch (op) {
     case Unary::relu:  // a NaN stays one
-      return map([](Vec<T> v) { return v < T(0) ? Vec<T>{} : v; }, n, y, x);
+      return map([](Vec<W> v) { return v < W(0) ? Vec<W>{} : v; }, n, y, x);
     case Unary::gelu:
-      return map([](Vec<T> v) { return v * normal_cdf<T>(v, bell<T>(v)); }, n, y, x);
+      return map([](Vec<W> v) { return v * normal_cdf<W>(v, bell<W>(v)); }, n, y, x);
     case Unary::silu:
-      return map([](Vec<T> v) { return v * sigmoid<T>(v); }, n, y, x);
+      return map([](Vec<W> v) { return v * sigmoid<W>(v); }, n, y, x);
     case Unary::sigmoid:
-      return map([](Vec<T> v) { return sigmoid<T>(v); }, n, y, x);
+      return map([](Vec<W> v) { return sigmoid<W>(v); }, n, y, x);
     case Unary::exp:
-      return map([](Vec<T> v) { return exp<T>(v); }, n, y, x);
+      return map([](Vec<W> v) { return exp<W>(v); }, n, y, x);
     case Unary::log:
-      return map([](Vec<T> v) { return each_lane<T>(v, log_of<T>); }, n, y, x);
+      return map([](Vec<W> v) { return each_lane<W>(v, log_of<W>); }, n, y, x);
     case Unary::softplus:
-      return map([](Vec<T> v) { return softplus<T>(v); }, n, y, x);
+      return map([](Vec<W> v) { return softplus<W>(v); }, n, y, x);
     case Unary::normal_cdf:
-      return map([](Vec<T> v) { return normal_cdf<T>(v, bell<T>(v)); }, n, y, x);
+      return map([](Vec<W> v) { return normal_cdf<W>(v, bell<W>(v)); }, n, y, x);
   }
 }
 
 template <class T>
 void unary_backward(Unary op, int64_t n, const T* x, const T* dy, T* dx) {
+  using W = Wide<T>;
   switch (op) {
     case Unary::relu:
-      return map([](Vec<T> v, Vec<T> d) { return v > T(0) ? d : Vec<T>{}; }, n, dx, x, dy);
+      return map([](Vec<W> v, Vec<W> d) { return v > W(0) ? d : Vec<W>{}; }, n, dx, x, dy);
     case Unary::gelu:
-      return map([](Vec<T> v, Vec<T> d) { return d * gelu_slope<T>(v); }, n, dx, x, dy);
+      return map([](Vec<W> v, Vec<W> d) { return d * gelu_slope<W>(v); }, n, dx, x, dy);
     case Unary::silu:
-      return map([](Vec<T> v, Vec<T> d) { return d * silu_slope<T>(v, sigmoid<T>(v)); }, n, dx, x, dy);
+      return map([](Vec<W> v, Vec<W> d) { return d * silu_slope<W>(v, sigmoid<W>(v)); }, n, dx, x, dy);
     case Unary::sigmoid: {  // even in x: e^-|x| / (1 + e^-|x|)^2 neither overflows nor cancels
-      const auto slope = [](Vec<T> v, Vec<T> d) {
-        const Vec<T> e = exp<T>(v < T(0) ? v : -v);
-        return d * e / ((T(1) + e) * (T(1) + e));
+      const auto slope = [](Vec<W> v, Vec<W> d) {
+        const Vec<W> e = exp<W>(v < W(0) ? v : -v);
+        return d * e / ((W(1) + e) * (W(1) + e));
       };
       return map(slope, n, dx, x, dy);
     }
     case Unary::exp:
-      return map([](Vec<T> v, Vec<T> d) { return d * exp<T>(v); }, n, dx, x, dy);
+      return map([](Vec<W> v, Vec<W> d) { return d * exp<W>(v); }, n, dx, x, dy);
     case Unary::log:
-      return map([](Vec<T> v, Vec<T> d) { return d / v; }, n, dx, x, dy);
+      return map([](Vec<W> v, Vec<W> d) { return d / v; }, n, dx, x, dy);
     case Unary::softplus:
-      return map([](Vec<T> v, Vec<T> d) { return d * sigmoid<T>(v); }, n, dx, x, dy);
+      return map([](Vec<W> v, Vec<W> d) { return d * sigmoid<W>(v); }, n, dx, x, dy);
     case Unary::normal_cdf:
-      return map([](Vec<T> v, Vec<T> d) { return d * (T(0.39894228040143267794) * bell<T>(v)); }, n, dx, x, dy);
+      return map([](Vec<W> v, Vec<W> d) { return d * (W(0.39894228040143267794) * bell<W>(v)); }, n, dx, x, dy);
   }
 }
 
 template <class T>
 void swiglu(int64_t rows, int64_t F, const T* gate_up, T* y) {
+  using W = Wide<T>;
   parallel_blocks(rows, rows_per_block(2 * F), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T *gate = gate_up + r * 2 * F, *up = gate + F;
-      map_row([](Vec<T> g, Vec<T> u) { return g * sigmoid<T>(g) * u; }, F, y + r * F, gate, up);
+      map_row([](Vec<W> g, Vec<W> u) { return g * sigmoid<W>(g) * u; }, F, y + r * F, gate, up);
     }
   });
 }
@@ -161,8 +164,8 @@ void swiglu_backward(int64_t rows, int64_t F, const T* gate_up, const T* dy, T* 
       T *d_gate = d_gate_up + r * 2 * F, *d_up = d_gate + F;
       for (int64_t i = 0; i < F; i += lanes<T>) {
         const Vec<T> g = load_up_to(gate + i, F - i), u = load_up_to(up + i, F - i), dv = load_up_to(d + i, F - i);
-        const Vec<T> s = sigmoid<T>(g);
-        store_up_to(d_gate + i, dv * u * silu_slope<T>(g, s), F - i);
+        const Vec<T> s = sigmoid<Wide<T>>(g);
+        store_up_to(d_gate + i, dv * u * silu_slope<Wide<T>>(g, s), F - i);
         store_up_to(d_up + i, dv * g * s, F - i);
       }
     }
@@ -173,7 +176,7 @@ template <class T>
 void dropout(int64_t n, double p, RandomKey key, const T* x, T* y) {
   // uniform() is u / 2^24 with the upper 24 bits u, so uniform() >= p is u >= p 2^24.
   const uint32_t kept_from = uint32_t(__builtin_ceil(p * 0x1p24));
-  const T factor = T(1 / (1 - p));
+  const Wide<T> factor = Wide<T>(1 / (1 - p));
   parallel_blocks(n, block_elements, [=](int64_t first, int64_t last) {
     // In small batches, so that the second loop has no branches for chance to mispredict.
     constexpr int64_t batch = 64;
@@ -184,7 +187,7 @@ void dropout(int64_t n, double p, RandomKey key, const T* x, T* y) {
         __builtin_memcpy(bits + j, &four, sizeof four);
       }
       const int64_t count = last - i < batch ? last - i : batch;
-      for (int64_t j = 0; j < count; ++j) y[i + j] = bits[j] >> 8 >= kept_from ? factor * x[i + j] : 0;
+      for (int64_t j = 0; j < count; ++j) y[i + j] = T(bits[j] >> 8 >= kept_from ? factor * x[i + j] : 0);
     }
   });
 }
@@ -192,7 +195,7 @@ void dropout(int64_t n, double p, RandomKey key, const T* x, T* y) {
 template <class T>
 void jitter(int64_t n, double amount, RandomKey key, const T* x, T* y) {
   parallel_blocks(n, block_elements, [=](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) y[i] = x[i] * T(1 + amount * (2.0 * uniform(key, uint64_t(i)) - 1));
+    for (int64_t i = first; i < last; ++i) y[i] = T(x[i] * Wide<T>(1 + amount * (2.0 * uniform(key, uint64_t(i)) - 1)));
   });
 }
 
@@ -227,19 +230,20 @@ void copy_rows(int64_t B, int64_t T_, int64_t width, const T* x, int64_t x_row, 
   template void add(int64_t, const T*, const T*, T*);                      \
   template void multiply(int64_t, const T*, const T*, T*);                 \
   template void scale(int64_t, T, const T*, T*);                           \
-  template void add_bias(int64_t, int64_t, const T*, const T*, T*);        \
+  template void add_bias(int64_t, int64_t, const T*, const Wide<T>*, T*);  \
   template void unary(Unary, int64_t, const T*, T*);                       \
   template void unary_backward(Unary, int64_t, const T*, const T*, T*);    \
   template void swiglu(int64_t, int64_t, const T*, T*);                    \
   template void swiglu_backward(int64_t, int64_t, const T*, const T*, T*); \
   template void dropout(int64_t, double, RandomKey, const T*, T*);         \
   template void jitter(int64_t, double, RandomKey, const T*, T*);          \
-  template void widen<T>(int64_t, const T*, T*);                           \
-  template void narrow<T>(int64_t, const T*, T*);                          \
+  template void widen<T>(int64_t, const T*, Wide<T>*);                     \
+  template void narrow<T>(int64_t, const Wide<T>*, T*);                    \
   template void repeat_row(int64_t, int64_t, const T*, T*);                \
   template void copy_rows(int64_t, int64_t, int64_t, const T*, int64_t, int64_t, T*, int64_t, int64_t);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace switchyard::cpu::SWITCHYARD_ISA

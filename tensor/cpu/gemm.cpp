@@ -4,26 +4,27 @@
 #include <new>
 
 #include "tensor/cpu/declarations.h"
-#include "tensor/cpu/gemm_micro.h"
+#include "tensor/cpu/gemm_bf16.h"
 
 namespace switchyard::cpu::SWITCHYARD_ISA {
 namespace {
 
-constexpr int64_t block_rows = 512;      // of op(A), packed at a time
-constexpr int64_t block_k = 256;         // one panel of B: 32 KiB of f32 on AVX-512
-constexpr int64_t few = line_sums;       // rows or columns of C, for which packing does not pay
-constexpr int64_t least_work = 1 << 20;  // multiply-adds worth handing to another thread
-constexpr int64_t least_side = 128;      // blocks of C with shorter sides spend their time on packing
-constexpr int64_t item_bytes = 1 << 17;  // of the longer operand, where the other is short and memory is the limit
+constexpr int64_t block_bytes = 512 << 10;  // of op(A), packed at a time: half of a level 2 cache
+constexpr int64_t most_rows = 512;          // of such a block
+constexpr int64_t panel_bytes = 32 << 10;   // of op(B), packed at a time, on AVX-512
+constexpr int64_t few = line_sums;          // rows or columns of C, for which packing does not pay
+constexpr int64_t least_work = 1 << 20;     // multiply-adds worth handing to another thread
+constexpr int64_t least_side = 128;         // blocks of C with shorter sides spend their time on packing
+constexpr int64_t item_bytes = 1 << 17;     // of the longer operand, where the other is short and memory is the limit
 
 //@begin problem
 // C (M x N) = or += op(A) op(B).
 // Its blocks are work items numbered from `first_item`.
-template <class T>
+template <class T, class Out = T>
 struct Problem {
   int64_t M, N, K;
   Operand<T> a, b;
-  T* c;
+  Out* c;
   bool add;
   // An expert's rows on average: other tokens' choices must not change the
   // order of a sum.
@@ -67,81 +68,93 @@ struct Scratch {
 };
 thread_local Scratch packed_a, packed_b, problem_list;
 
-template <class T>
-bool is_small(const Problem<T>& p) {
+template <class T, class Out>
+bool is_small(const Problem<T, Out>& p) {
   return smaller(p.usual_rows, p.N) <= few && p.a.along_k && p.b.along_k;
 }
 
-// A block of op(A), packed: panels of equal height (the last one may be lower), each of them K groups as pack_panel
-// leaves them.
-template <class T>
+// How far a sum runs before it goes to C. A bf16 would lose digits there, so its sums run to their end.
+template <class Micro, class Out>
+int64_t block_k(int64_t K) {
+  const int64_t usual = panel_bytes / (Micro::cols * int64_t(sizeof(typename Micro::Packed)));
+  return sizeof(Out) == sizeof(bf16) || K <= usual ? larger(K, 1) : usual;
+}
+template <class Micro, class Out>
+int64_t block_rows(int64_t K) {
+  const int64_t bytes = block_k<Micro, Out>(K) * int64_t(sizeof(typename Micro::Packed));
+  return clamp(block_bytes / bytes, Micro::rows, most_rows);
+}
+
+// A block of op(A), packed: panels of equal height (the last one may be lower).
+template <class Micro>
 struct PackedRows {
-  T* data;
+  typename Micro::Packed* data;
   int64_t rows, K, panels, height;
   int64_t first(int64_t i) const { return i * height; }
   int64_t size(int64_t i) const { return smaller(height, rows - first(i)); }
-  T* panel(int64_t i) const { return data + i * (height * K + lanes<T>); }  // pack_panel writes a little too far
+  typename Micro::Packed* panel(int64_t i) const { return data + i * Micro::size(height, K); }
 };
-// Room for the largest block, in elements of any type.
-constexpr int64_t packed_rows_size = (block_rows / tile_rows + 1) * (tile_rows * block_k + lanes<float>);
 
-template <class T>
-PackedRows<T> pack_rows(const Operand<T>& a, Range rows, Range k, T* data) {
-  const int64_t panels = ceil_divide(rows.size(), tile_rows), height = ceil_divide(rows.size(), panels);
-  const PackedRows<T> packed{data, rows.size(), k.size(), ceil_divide(rows.size(), height), height};
-  // Across k, all panels advance together, 8 k's at a time: so memory is read in long rows.
-  const int64_t chunk = a.along_k ? larger(packed.K, 1) : 8;
+template <class Micro>
+PackedRows<Micro> pack_rows(const Operand<typename Micro::Element>& a, Range rows, Range k) {
+  using Packed = typename Micro::Packed;
+  const int64_t panels = ceil_divide(rows.size(), Micro::rows), height = ceil_divide(rows.size(), panels);
+  const size_t bytes = sizeof(Packed) * size_t(panels * Micro::size(height, k.size()));
+  const PackedRows<Micro> packed{static_cast<Packed*>(packed_a.get(bytes)), rows.size(), k.size(),
+                                 ceil_divide(rows.size(), height), height};
+  // Across k, all panels advance together, a few k's at a time: so memory is read in long rows.
+  const int64_t chunk = a.along_k ? larger(packed.K, 1) : Micro::k_chunk;
   for (int64_t k0 = 0; k0 < packed.K; k0 += chunk)
     for (int64_t i = 0; i < packed.panels; ++i) {
       const int64_t size = packed.size(i);
-      pack_panel<T>(a, rows.first + packed.first(i), size, size, k.first + k0, smaller(chunk, packed.K - k0),
-                    packed.panel(i) + k0 * size);
+      Micro::pack_rows(a, rows.first + packed.first(i), size, k.first + k0, smaller(chunk, packed.K - k0),
+                       packed.panel(i) + Micro::at(size, k0));
     }
   return packed;
 }
 
-template <class T>
-void multiply_block(const Problem<T>& p, Range rows, Range cols) {
-  T* a = static_cast<T*>(packed_a.get(sizeof(T) * packed_rows_size));
-  T* b = static_cast<T*>(packed_b.get(sizeof(T) * (tile_cols<T> * block_k + lanes<T>)));
-  const int64_t steps = larger(1, ceil_divide(p.K, block_k));
+template <class Micro, class T, class Out>
+void multiply_block(const Problem<T, Out>& p, Range rows, Range cols) {
+  using Packed = typename Micro::Packed;
+  const int64_t steps = larger(1, ceil_divide(p.K, block_k<Micro, Out>(p.K)));
   for (int64_t step = 0; step < steps; ++step) {
-    const Range k = piece(p.K, steps, step);
-    const PackedRows<T> packed = pack_rows(p.a, rows, k, a);
-    for (int64_t n = cols.first; n < cols.last; n += tile_cols<T>) {
-      const int64_t width = smaller(tile_cols<T>, cols.last - n);
-      pack_panel<T>(p.b, n, width, tile_cols<T>, k.first, k.size(), b);
+    const Range k = piece(p.K, steps, step, Micro::k_unit);
+    const PackedRows<Micro> packed = pack_rows<Micro>(p.a, rows, k);
+    Packed* const b = static_cast<Packed*>(packed_b.get(sizeof(Packed) * size_t(Micro::size(Micro::cols, k.size()))));
+    for (int64_t n = cols.first; n < cols.last; n += Micro::cols) {
+      const int64_t width = smaller(Micro::cols, cols.last - n);
+      Micro::pack_cols(p.b, n, width, k.first, k.size(), b);
       for (int64_t i = 0; i < packed.panels; ++i)
-        multiply_rows<T>(packed.size(i), packed.K, packed.panel(i), b, width, p.add || step > 0,
-                         p.c + (rows.first + packed.first(i)) * p.N + n, p.N);
+        Micro::multiply(packed.size(i), packed.K, packed.panel(i), b, width, p.add || step > 0,
+                        p.c + (rows.first + packed.first(i)) * p.N + n, p.N);
     }
   }
 }
 
 // R rows from m on, all columns of the range.
-template <class T, int R>
-void multiply_few(const Problem<T>& p, int64_t m, Range cols) {
+template <int R, class T, class Out>
+void multiply_few(const Problem<T, Out>& p, int64_t m, Range cols) {
   constexpr int J = line_sums / R;
   int64_t n = cols.first;
   for (; n + J <= cols.last; n += J) multiply_lines<T, R, J>(p.K, p.a, m, p.b, n, p.add, p.c, p.N);
   for (; n < cols.last; ++n) multiply_lines<T, R, 1>(p.K, p.a, m, p.b, n, p.add, p.c, p.N);
 }
 
-template <class T>
-void multiply_item(const Problem<T>& p, int64_t item) {
+template <class Micro, class T, class Out>
+void multiply_item(const Problem<T, Out>& p, int64_t item) {
   const Range rows = piece(p.M, p.row_blocks, item / p.col_blocks);
-  const Range cols = piece(p.N, p.col_blocks, item % p.col_blocks, tile_cols<T>);
-  if (!is_small(p)) return multiply_block(p, rows, cols);
+  const Range cols = piece(p.N, p.col_blocks, item % p.col_blocks, Micro::cols);
+  if (!is_small(p)) return multiply_block<Micro>(p, rows, cols);
   int64_t m = rows.first;
-  for (; m + 4 <= rows.last; m += 4) multiply_few<T, 4>(p, m, cols);
-  for (; m + 2 <= rows.last; m += 2) multiply_few<T, 2>(p, m, cols);
-  if (m < rows.last) multiply_few<T, 1>(p, m, cols);
+  for (; m + 4 <= rows.last; m += 4) multiply_few<4>(p, m, cols);
+  for (; m + 2 <= rows.last; m += 2) multiply_few<2>(p, m, cols);
+  if (m < rows.last) multiply_few<1>(p, m, cols);
 }
 
 // Cuts a problem into items of about item_work multiply-adds, as square as they can be: each row of a block costs
 // packing once per column block, and the other way round. Where the cuts lie changes no bit, for no sum is cut.
-template <class T>
-void cut(Problem<T>& p, int64_t item_work) {
+template <class Micro, class T, class Out>
+void cut(Problem<T, Out>& p, int64_t item_work) {
   if (p.M == 0 || p.N == 0) return;  // no items
   p.row_blocks = p.col_blocks = 1;
   if (is_small(p)) {
@@ -149,7 +162,7 @@ void cut(Problem<T>& p, int64_t item_work) {
     (p.M > p.N ? p.row_blocks : p.col_blocks) = clamp(longer * p.K * int64_t(sizeof(T)) / item_bytes, 1, longer);
     return;
   }
-  p.row_blocks = ceil_divide(p.M, block_rows);
+  p.row_blocks = ceil_divide(p.M, block_rows<Micro, Out>(p.K));
   const int64_t wanted = (p.M * p.N * p.K + item_work / 2) / item_work;
   while (p.row_blocks * p.col_blocks < wanted) {
     const int64_t rows = p.M / p.row_blocks, cols = p.N / p.col_blocks;
@@ -158,14 +171,14 @@ void cut(Problem<T>& p, int64_t item_work) {
   }
 }
 
-template <class T>
-void multiply_all(int64_t count, Problem<T>* list) {
+template <class Micro, class T, class Out>
+void multiply_with(int64_t count, Problem<T, Out>* list) {
   int64_t work = 0, items = 0;
   for (int64_t i = 0; i < count; ++i) work += list[i].M * list[i].N * list[i].K;
   const int64_t item_work = threads() == 1 ? larger(work, 1) : larger(work / (4 * threads()), least_work);
   //@begin work-list
   for (int64_t i = 0; i < count; ++i) {
-    cut(list[i], item_work);
+    cut<Micro>(list[i], item_work);
     list[i].first_item = items;
     items += list[i].row_blocks * list[i].col_blocks;
   }
@@ -176,14 +189,27 @@ void multiply_all(int64_t count, Problem<T>* list) {
       const int64_t middle = (low + high) / 2;
       (list[middle].first_item <= item ? low : high) = middle;
     }
-    multiply_item(list[low], item - list[low].first_item);
+    multiply_item<Micro>(list[low], item - list[low].first_item);
   });
   //@end work-list
 }
 
-template <class T>
-Problem<T>* problems(int64_t count) {
-  return static_cast<Problem<T>*>(problem_list.get(size_t(count) * sizeof(Problem<T>)));
+template <class T, class Out>
+void multiply_all(int64_t count, Problem<T, Out>* list) {
+#ifdef SWITCHYARD_BF16_PRODUCTS
+  if constexpr (std::is_same_v<T, bf16>) {
+    const Bf16Product how = bf16_product();
+    if (how == Bf16Product::amx) return multiply_with<AmxTiles<HardwareTiles>>(count, list);
+    if (how == Bf16Product::emulated_amx) return multiply_with<AmxTiles<EmulatedTiles>>(count, list);
+    if (how == Bf16Product::dot) return multiply_with<DotPairs>(count, list);
+  }
+#endif
+  multiply_with<MultiplyAdd<T>>(count, list);
+}
+
+template <class T, class Out = T>
+Problem<T, Out>* problems(int64_t count) {
+  return static_cast<Problem<T, Out>*>(problem_list.get(size_t(count) * sizeof(Problem<T, Out>)));
 }
 
 }  // namespace
@@ -198,13 +224,15 @@ void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, c
 template <class T>
 void gemm_wide(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, const T* b,
                bool accumulate, Wide<T>* c) {
-  gemm(transpose_a, transpose_b, M, N, K, a, b, accumulate, c);
+  Problem<T, Wide<T>> p{M, N,         K, {a, transpose_a ? M : K, !transpose_a}, {b, transpose_b ? K : N, transpose_b},
+                        c, accumulate};
+  multiply_all(1, &p);
 }
 
 // Zeros for the slots that no expert owns.
 template <class T>
 void clear_tail(int64_t N, int64_t E, int64_t cols, const int32_t* offset, T* y) {
-  for (int64_t i = offset[E] * cols; i < N * cols; ++i) y[i] = 0;
+  for (int64_t i = offset[E] * cols; i < N * cols; ++i) y[i] = T{};
 }
 
 template <class T>
@@ -240,7 +268,7 @@ void grouped_backward_input(int64_t N, int64_t E, int64_t out, int64_t in, const
 template <class T>
 void grouped_backward_weight(int64_t, int64_t E, int64_t out, int64_t in, const int32_t* offset, const int32_t* row,
                              const T* dy, const T* x, Wide<T>* dw) {
-  Problem<T>* list = problems<T>(E);
+  Problem<T, Wide<T>>* list = problems<T, Wide<T>>(E);
   for (int64_t e = 0; e < E; ++e) {
     const int64_t s = offset[e];
     const Operand<T> slots = row ? Operand<T>{x, in, false, row + s} : Operand<T>{x + s * in, in, false};
@@ -251,14 +279,15 @@ void grouped_backward_weight(int64_t, int64_t E, int64_t out, int64_t in, const 
 
 #define INSTANTIATE(T)                                                                                                 \
   template void gemm<T>(bool, bool, int64_t, int64_t, int64_t, const T*, const T*, bool, T*);                          \
-  template void gemm_wide<T>(bool, bool, int64_t, int64_t, int64_t, const T*, const T*, bool, T*);                     \
+  template void gemm_wide<T>(bool, bool, int64_t, int64_t, int64_t, const T*, const T*, bool, Wide<T>*);               \
   template void grouped_forward<T>(int64_t, int64_t, int64_t, int64_t, const int32_t*, const int32_t*, const T*,       \
                                    const T*, T*);                                                                      \
   template void grouped_backward_input<T>(int64_t, int64_t, int64_t, int64_t, const int32_t*, const T*, const T*, T*); \
   template void grouped_backward_weight<T>(int64_t, int64_t, int64_t, int64_t, const int32_t*, const int32_t*,         \
-                                           const T*, const T*, T*);
+                                           const T*, const T*, Wide<T>*);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace switchyard::cpu::SWITCHYARD_ISA

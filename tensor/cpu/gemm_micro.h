@@ -15,9 +15,29 @@ constexpr int line_sums = 8;
 template <class T>
 constexpr int tile_cols = 2 * lanes<T>;
 
+// R rows of C (+)= the sums, of which `cols` columns count.
+template <int R, class V, class Out>
+[[gnu::always_inline]] inline void store_tile(V (&sum)[R][2], int64_t cols, bool add, Out* c, int64_t c_stride) {
+  using T = std::remove_cvref_t<decltype(sum[0][0][0])>;
+  constexpr int L = lanes<T>;
+  if (cols == 2 * L) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r, c += c_stride) {
+      store(c, add ? load(c) + sum[r][0] : sum[r][0]);
+      store(c + L, add ? load(c + L) + sum[r][1] : sum[r][1]);
+    }
+    return;
+  }
+  T edge[R][2 * L];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) store(edge[r], sum[r][0]), store(edge[r] + L, sum[r][1]);
+  for (int r = 0; r < R; ++r, c += c_stride)
+    for (int64_t j = 0; j < cols; ++j) c[j] = Out(add ? c[j] + edge[r][j] : edge[r][j]);
+}
+
 // R rows of C (+)= panel of A (K groups of R) times panel of B (K groups of tile_cols), of which `cols` columns count.
-template <class T, int R>
-void multiply_tile(int64_t K, const T* a, const T* b, int64_t cols, bool add, T* c, int64_t c_stride) {
+template <class T, int R, class Out>
+void multiply_tile(int64_t K, const T* a, const T* b, int64_t cols, bool add, Out* c, int64_t c_stride) {
   constexpr int L = lanes<T>;
   for (int r = 0; r < R; ++r) __builtin_prefetch(c + r * c_stride, 1), __builtin_prefetch(c + r * c_stride + L, 1);
   //@begin tile
@@ -32,29 +52,42 @@ void multiply_tile(int64_t K, const T* a, const T* b, int64_t cols, bool add, T*
     }
   }
   //@end tile
-  if (cols == 2 * L) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r, c += c_stride) {
-      store(c, add ? load(c) + sum[r][0] : sum[r][0]);
-      store(c + L, add ? load(c + L) + sum[r][1] : sum[r][1]);
-    }
-    return;
-  }
-  T edge[R][2 * L];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) store(edge[r], sum[r][0]), store(edge[r] + L, sum[r][1]);
-  for (int r = 0; r < R; ++r, c += c_stride)
-    for (int64_t j = 0; j < cols; ++j) c[j] = add ? c[j] + edge[r][j] : edge[r][j];
+  store_tile<R>(sum, cols, add, c, c_stride);
 }
 
 // multiply_tile for any number of rows up to tile_rows.
-template <class T, int R = tile_rows>
-void multiply_rows(int64_t rows, int64_t K, const T* a, const T* b, int64_t cols, bool add, T* c, int64_t c_stride) {
+template <class T, int R = tile_rows, class Out>
+void multiply_rows(int64_t rows, int64_t K, const T* a, const T* b, int64_t cols, bool add, Out* c, int64_t c_stride) {
   if constexpr (R > 0) {
     if (rows == R) return multiply_tile<T, R>(K, a, b, cols, add, c, c_stride);
     multiply_rows<T, R - 1>(rows, K, a, b, cols, add, c, c_stride);
   }
 }
+
+// What the driver in gemm.cpp needs of a way to multiply: the sizes of a tile, how panels are packed, and the tile.
+// This one multiplies in f32 or f64; bf16 becomes f32 when it is packed. Others are in gemm_bf16.h.
+template <class T>
+struct MultiplyAdd {
+  using Element = T;
+  using Packed = Wide<T>;
+  static constexpr int64_t rows = tile_rows, cols = tile_cols<T>;
+  static constexpr int64_t k_unit = 1;   // sums are cut at multiples of it
+  static constexpr int64_t k_chunk = 8;  // k's that all panels of a block pack before the next
+  // Elements of a panel of so many lines, and where its group k begins.
+  static constexpr int64_t size(int64_t width, int64_t K) { return width * K + lanes<T>; }
+  static constexpr int64_t at(int64_t width, int64_t k) { return width * k; }
+  static void pack_rows(const Operand<T>& m, int64_t first, int64_t count, int64_t k0, int64_t n, Packed* out) {
+    pack_panel<T>(m, first, count, count, k0, n, out);
+  }
+  static void pack_cols(const Operand<T>& m, int64_t first, int64_t count, int64_t k0, int64_t n, Packed* out) {
+    pack_panel<T>(m, first, count, cols, k0, n, out);
+  }
+  template <class Out>
+  static void multiply(int64_t height, int64_t K, const Packed* a, const Packed* b, int64_t width, bool add, Out* c,
+                       int64_t c_stride) {
+    multiply_rows<Packed>(height, K, a, b, width, add, c, c_stride);
+  }
+};
 
 // total[i] = the sum of the lanes of x[i], each in the order of sum_lanes, for `lanes` vectors at a time.
 template <class T, int n>
@@ -73,8 +106,8 @@ template <class T, int n>
 
 // For few rows or columns of C packing does not pay. If A and B both lie along k they are read as they lie, at the
 // speed of memory: J columns of C (+)= R rows of A times J lines of B, the sums running over k lane by lane.
-template <class T, int R, int J>
-void multiply_lines(int64_t K, const Operand<T>& a, int64_t m, const Operand<T>& b, int64_t n, bool add, T* c,
+template <class T, int R, int J, class Out>
+void multiply_lines(int64_t K, const Operand<T>& a, int64_t m, const Operand<T>& b, int64_t n, bool add, Out* c,
                     int64_t c_stride) {
   constexpr int L = lanes<T>, sums = (R * J + L - 1) / L * L;
   const T *x[R], *w[J];
@@ -95,13 +128,13 @@ void multiply_lines(int64_t K, const Operand<T>& a, int64_t m, const Operand<T>&
       for (int r = 0; r < R; ++r) sum[r * J + j] += y[r] * line;
     }
   }
-  T total[sums];
-  sum_lanes_of_each<T, sums>(sum, total);
+  Wide<T> total[sums];
+  sum_lanes_of_each<Wide<T>, sums>(sum, total);
   for (int r = 0; r < R; ++r)
     for (int j = 0; j < J; ++j) {
-      T& result = c[(m + r) * c_stride + n + j];
+      Out& result = c[(m + r) * c_stride + n + j];
       for (int64_t i = k; i < K; ++i) total[r * J + j] += x[r][i] * w[j][i];
-      result = add ? result + total[r * J + j] : total[r * J + j];
+      result = Out(add ? result + total[r * J + j] : total[r * J + j]);
     }
 }
 

@@ -49,7 +49,8 @@ template <class T, int step = lanes<T> / 2>
 
 // One k of all lines: copied vector by vector while those stay inside the memory row.
 template <class T, int V>
-void pack_across(const Operand<T>& m, int64_t first, int64_t count, int64_t width, int64_t k0, int64_t n, T* out) {
+void pack_across(const Operand<T>& m, int64_t first, int64_t count, int64_t width, int64_t k0, int64_t n,
+                 Wide<T>* out) {
   constexpr int L = lanes<T>;
   const bool inside = first + V * L <= m.stride;
   for (int64_t k = 0; k < n; ++k, out += width) {
@@ -58,7 +59,7 @@ void pack_across(const Operand<T>& m, int64_t first, int64_t count, int64_t widt
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) store(out + v * L, load(from + v * L));
     } else {
-      for (int64_t i = 0; i < width; ++i) out[i] = i < count ? from[i] : 0;
+      for (int64_t i = 0; i < width; ++i) out[i] = i < count ? Wide<T>(from[i]) : 0;
     }
   }
 }
@@ -66,7 +67,7 @@ void pack_across(const Operand<T>& m, int64_t first, int64_t count, int64_t widt
 // Squares of L lines x L k's are transposed in registers. From the last lines to the first, so that again the next
 // store mends what the last one wrote too much. Lines that are not there repeat the last one.
 template <class T, int V>
-void pack_along(const Operand<T>& m, int64_t first, int64_t count, int64_t width, int64_t k0, int64_t n, T* out) {
+void pack_along(const Operand<T>& m, int64_t first, int64_t count, int64_t width, int64_t k0, int64_t n, Wide<T>* out) {
   constexpr int L = lanes<T>;
   const T* from[V * L];
   for (int64_t i = 0; i < V * L; ++i) from[i] = m.at(first + (i < count ? i : count - 1)) + k0;
@@ -76,7 +77,7 @@ void pack_along(const Operand<T>& m, int64_t first, int64_t count, int64_t width
       Vec<T> square[L];
 #pragma GCC unroll 16
       for (int i = 0; i < L; ++i) square[i] = load(from[v * L + i] + k);
-      transpose<T>(square);
+      transpose<Wide<T>>(square);
 #pragma GCC unroll 16
       for (int i = 0; i < L; ++i) store(out + (k + i) * width + v * L, square[i]);
     }
@@ -85,9 +86,10 @@ void pack_along(const Operand<T>& m, int64_t first, int64_t count, int64_t width
 }
 
 // Lines first .. first+count-1 of m at k0 .. k0+n-1, as n groups of `width` >= count: out[k * width + i]. What lies
-// behind the last line of a group is a number of no meaning. Writes up to `lanes` elements beyond the panel.
+// behind the last line of a group is a number of no meaning. Writes up to `lanes` elements beyond the panel. bf16 is
+// packed as floats.
 template <class T, int V = 1>
-void pack_panel(const Operand<T>& m, int64_t first, int64_t count, int64_t width, int64_t k0, int64_t n, T* out) {
+void pack_panel(const Operand<T>& m, int64_t first, int64_t count, int64_t width, int64_t k0, int64_t n, Wide<T>* out) {
   if constexpr (V < 4)
     if (width > V * lanes<T>) return pack_panel<T, V + 1>(m, first, count, width, k0, n, out);
   if (m.along_k)

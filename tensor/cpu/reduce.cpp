@@ -22,7 +22,7 @@ double sum_blocks(int64_t n, const T* x, F f) {
 }
 
 template <class T>
-[[gnu::always_inline]] inline T dot(int64_t n, const T* a, const T* b) {
+[[gnu::always_inline]] inline Wide<T> dot(int64_t n, const T* a, const T* b) {
   Vec<T> strand[4] = {};
   int64_t i = 0;
   for (; i + 4 * lanes<T> <= n; i += 4 * lanes<T>)
@@ -65,7 +65,7 @@ void top_k_of_row(int64_t cols, int64_t k, const T* x, int32_t* index) {
 
 template <class T>
 void sum(int64_t n, const T* x, Wide<T>* y) {
-  *y = T(sum_blocks(n, x, [](auto v) { return v; }));
+  *y = Wide<T>(sum_blocks(n, x, [](auto v) { return v; }));
 }
 
 template <class T>
@@ -75,7 +75,8 @@ void sum_squares(int64_t n, const T* x, double* y) {
 
 template <class T>
 void column_sum(int64_t rows, int64_t cols, const T* x, Wide<T>* y) {
-  sum_over_rows<T>(rows, cols, y, nullptr, [&](int64_t first, int64_t last, T* sums, T*) {
+  using W = Wide<T>;
+  sum_over_rows<W>(rows, cols, y, nullptr, [&](int64_t first, int64_t last, W* sums, W*) {
     int64_t r = first;
     for (; r + 4 <= last; r += 4) {  // four rows a pass, so that the sums are read and written less often
       const T *x0 = x + r * cols, *x1 = x0 + cols, *x2 = x1 + cols, *x3 = x2 + cols;
@@ -97,7 +98,7 @@ template <class T>
 void scale_rows(int64_t rows, int64_t cols, const T* x, const Wide<T>* s, T* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      const T factor = s[r];
+      const Wide<T> factor = s[r];
       map_row([factor](Vec<T> v) { return factor * v; }, cols, y + r * cols, x + r * cols);
     }
   });
@@ -108,9 +109,9 @@ template <class T>
 void softmax(int64_t rows, int64_t cols, const T* x, T* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      const T *row = x + r * cols, shift = finite_maximum(cols, row);
-      const T factor = 1 / sum_exp(cols, row, shift, y + r * cols);
-      map_row([factor](Vec<T> v) { return factor * v; }, cols, y + r * cols, y + r * cols);
+      const T* row = x + r * cols;
+      const Wide<T> shift = finite_maximum(cols, row), factor = 1 / sum_exp(cols, row, shift);
+      map_row([=](Vec<T> v) { return factor * exp<Wide<T>>(v - shift); }, cols, y + r * cols, row);
     }
   });
 }
@@ -119,7 +120,8 @@ template <class T>
 void softmax_backward(int64_t rows, int64_t cols, const T* y, const T* dy, T* dx) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      const T *p = y + r * cols, *d = dy + r * cols, mean = dot(cols, p, d);
+      const T *p = y + r * cols, *d = dy + r * cols;
+      const Wide<T> mean = dot(cols, p, d);
       map_row([mean](Vec<T> pv, Vec<T> dv) { return pv * (dv - mean); }, cols, dx + r * cols, p, d);
     }
   });
@@ -129,8 +131,9 @@ template <class T>
 void logsumexp(int64_t rows, int64_t cols, const T* x, Wide<T>* y) {
   parallel_blocks(rows, rows_per_block(cols), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      const T *row = x + r * cols, shift = finite_maximum(cols, row);
-      y[r] = shift + log_of(sum_exp<T>(cols, row, shift, nullptr));
+      const T* row = x + r * cols;
+      const Wide<T> shift = finite_maximum(cols, row);
+      y[r] = shift + log_of(sum_exp(cols, row, shift));
     }
   });
 }
@@ -149,18 +152,19 @@ void softmax_top_k(int64_t rows, int64_t cols, int64_t k, const T* x, T* y, int3
 }
 
 #define INSTANTIATE(T)                                                      \
-  template void sum(int64_t, const T*, T*);                                 \
+  template void sum(int64_t, const T*, Wide<T>*);                           \
   template void sum_squares(int64_t, const T*, double*);                    \
-  template void column_sum(int64_t, int64_t, const T*, T*);                 \
-  template void row_dot(int64_t, int64_t, const T*, const T*, T*);          \
-  template void scale_rows(int64_t, int64_t, const T*, const T*, T*);       \
+  template void column_sum(int64_t, int64_t, const T*, Wide<T>*);           \
+  template void row_dot(int64_t, int64_t, const T*, const T*, Wide<T>*);    \
+  template void scale_rows(int64_t, int64_t, const T*, const Wide<T>*, T*); \
   template void softmax(int64_t, int64_t, const T*, T*);                    \
   template void softmax_backward(int64_t, int64_t, const T*, const T*, T*); \
-  template void logsumexp(int64_t, int64_t, const T*, T*);                  \
+  template void logsumexp(int64_t, int64_t, const T*, Wide<T>*);            \
   template void top_k(int64_t, int64_t, int64_t, const T*, int32_t*);       \
   template void softmax_top_k(int64_t, int64_t, int64_t, const T*, T*, int32_t*);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace switchyard::cpu::SWITCHYARD_ISA

@@ -35,7 +35,7 @@ struct Angles {
 
 // Turns n pairs; x and y may be the same. The first and second elements of the pairs lie `half` apart.
 template <class T>
-void rotate(int64_t n, int64_t half, const T* cosine, const T* sine, const T* x, T* y) {
+void rotate(int64_t n, int64_t half, const Wide<T>* cosine, const Wide<T>* sine, const T* x, T* y) {
   int64_t i = 0;
   for (; i + lanes<T> <= n; i += lanes<T>) {
     const Vec<T> a = load(x + i), b = load(x + half + i), c = load(cosine + i), s = load(sine + i);
@@ -44,9 +44,9 @@ void rotate(int64_t n, int64_t half, const T* cosine, const T* sine, const T* x,
   }
   for (; i < n; ++i) {
     //@begin turn
-    const T a = x[i], b = x[half + i];
-    y[i] = a * cosine[i] - b * sine[i];
-    y[half + i] = b * cosine[i] + a * sine[i];
+    const Wide<T> a = x[i], b = x[half + i];
+    y[i] = T(a * cosine[i] - b * sine[i]);
+    y[half + i] = T(b * cosine[i] + a * sine[i]);
     //@end turn
   }
 }
@@ -65,8 +65,9 @@ void rope(int64_t B, int64_t T_, int64_t heads, int64_t D, int64_t stride, int64
         Angles angles(pair, half - pair < chunk ? half - pair : chunk, D, theta, double(position), direction);
         for (int64_t p = position; p < position + run && p < end; ++p, angles.advance()) {
           if (p < first) continue;
-          T cosine[chunk], sine[chunk];
-          for (int64_t i = 0; i < angles.n; ++i) cosine[i] = T(angles.cosine[i]), sine[i] = T(angles.sine[i]);
+          Wide<T> cosine[chunk], sine[chunk];
+          for (int64_t i = 0; i < angles.n; ++i)
+            cosine[i] = Wide<T>(angles.cosine[i]), sine[i] = Wide<T>(angles.sine[i]);
           for (int64_t b = 0; b < B; ++b)
             for (int64_t h = 0; h < heads; ++h) {
               const int64_t at = (b * T_ + p - first) * stride + h * D + pair;
@@ -79,5 +80,6 @@ void rope(int64_t B, int64_t T_, int64_t heads, int64_t D, int64_t stride, int64
 
 template void rope(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, int, const float*, float*);
 template void rope(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, int, const double*, double*);
+template void rope(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, int, const bf16*, bf16*);
 
 }  // namespace switchyard::cpu::SWITCHYARD_ISA

@@ -32,7 +32,7 @@ template <class T>
 
 // A whole vector, or what is left of the row (n >= 1 elements).
 template <class T>
-[[gnu::always_inline]] inline Vec<T> load_up_to(const T* p, int64_t n, T rest = 0) {
+[[gnu::always_inline]] inline Vec<T> load_up_to(const T* p, int64_t n, Wide<T> rest = 0) {
   return n >= lanes<T> ? load(p) : load_part(p, n, rest);
 }
 template <class T>
@@ -54,6 +54,12 @@ template <class T>
   __builtin_memcpy(&v, p, sizeof v);
   return __builtin_convertvector(v, Vec<double>);
 }
+template <>
+[[gnu::always_inline]] inline Vec<double> load_double(const bf16* p) {
+  float v[lanes<double>];
+  for (int i = 0; i < lanes<double>; ++i) v[i] = p[i];
+  return load_double(v);
+}
 
 // The sum of f(x[i]) in double: no overflow of squares, and no error that grows with n. f takes a vector or a number.
 template <class T, class F>
@@ -65,28 +71,27 @@ template <class T, class F>
   for (; i + 4 * width <= n; i += 4 * width)
     for (int j = 0; j < 4; ++j) strand[j] += f(load_double(x + i + j * width));
   double rest = 0;
-  for (; i < n; ++i) rest += f(double(x[i]));
+  for (; i < n; ++i) rest += f(double(Wide<T>(x[i])));
   //@end strands
   return sum_lanes<double>((strand[0] + strand[1]) + (strand[2] + strand[3])) + rest;
 }
 
 // The largest element, for use as the shift of exponentials; 0 if it is infinite, so that inf - inf never arises.
 template <class T>
-[[gnu::always_inline]] inline T finite_maximum(int64_t n, const T* x) {
-  constexpr T lowest = -__builtin_inf();
+[[gnu::always_inline]] inline Wide<T> finite_maximum(int64_t n, const T* x) {
+  constexpr Wide<T> lowest = -__builtin_inf();
   Vec<T> most = splat(lowest);
   for (int64_t i = 0; i < n; i += lanes<T>) most = maximum<T>(most, load_up_to(x + i, n - i, lowest));
-  const T m = max_lanes<T>(most);
+  const Wide<T> m = max_lanes<T>(most);
   return __builtin_isfinite(m) ? m : 0;
 }
 
-// The sum of e^(x[i] - shift); the terms go to y unless it is null.
+// The sum of e^(x[i] - shift).
 template <class T>
-[[gnu::always_inline]] inline T sum_exp(int64_t n, const T* x, T shift, T* y) {
+[[gnu::always_inline]] inline Wide<T> sum_exp(int64_t n, const T* x, Wide<T> shift) {
   Vec<T> total = {};
   for (int64_t i = 0; i < n; i += lanes<T>) {
-    const Vec<T> e = exp<T>(load_up_to(x + i, n - i, T(-__builtin_inf())) - shift);  // beyond the row: e^-inf = 0
-    if (y != nullptr) store_up_to(y + i, e, n - i);
+    const Vec<T> e = exp<Wide<T>>(load_up_to(x + i, n - i, -__builtin_inf()) - shift);  // beyond the row: e^-inf = 0
     total += e;
   }
   return sum_lanes<T>(total);

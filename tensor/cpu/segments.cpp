@@ -6,12 +6,12 @@ namespace switchyard::cpu::SWITCHYARD_ISA {
 namespace {
 
 template <class T>
-T dot(int64_t n, const T* a, const T* b) {
+Wide<T> dot(int64_t n, const T* a, const T* b) {
   Vec<T> sums{};
   int64_t i = 0;
   for (; i + lanes<T> <= n; i += lanes<T>) sums += load(a + i) * load(b + i);
-  T sum = sum_lanes<T>(sums);
-  for (; i < n; ++i) sum += a[i] * b[i];
+  Wide<T> sum = sum_lanes<T>(sums);
+  for (; i < n; ++i) sum += Wide<T>(a[i]) * b[i];
   return sum;
 }
 
@@ -29,12 +29,13 @@ void combine(int64_t tokens, int64_t cols, const int32_t* token_offset, const in
   parallel_blocks(tokens, rows_per_block(cols), [&](int64_t first, int64_t last) {
     //@begin combine
     for (int64_t t = first; t < last; ++t) {
-      T* sum = y + t * cols;
-      for (int64_t c = 0; c < cols; ++c) sum[c] = 0;
-      for (int64_t j = token_offset[t]; j < token_offset[t + 1]; ++j) {
-        const T weight = gate ? gate[token_slot[j]] : T(1);
-        const T* add = x + token_slot[j] * cols;
-        for (int64_t c = 0; c < cols; ++c) sum[c] += weight * add[c];
+      for (int64_t c = 0; c < cols; c += lanes<T>) {
+        Vec<T> sum{};
+        for (int64_t j = token_offset[t]; j < token_offset[t + 1]; ++j) {
+          const Wide<T> weight = gate ? gate[token_slot[j]] : 1;
+          sum += weight * load_up_to(x + token_slot[j] * cols + c, cols - c);
+        }
+        store_up_to(y + t * cols + c, sum, cols - c);
       }
     }
     //@end combine
@@ -45,14 +46,13 @@ void combine(int64_t tokens, int64_t cols, const int32_t* token_offset, const in
 template <class T>
 void combine_backward(int64_t N, int64_t E, int64_t cols, const int32_t* offset, const int32_t* slot_token,
                       const Wide<T>* gate, const T* x, const T* dy, T* dx, Wide<T>* d_gate) {
-  for (int64_t i = offset[E] * cols; i < N * cols; ++i) dx[i] = 0;
+  for (int64_t i = offset[E] * cols; i < N * cols; ++i) dx[i] = T{};
   for (int64_t s = offset[E]; s < N && gate; ++s) d_gate[s] = 0;
   parallel_blocks(offset[E], rows_per_block(2 * cols), [&](int64_t first, int64_t last) {
     for (int64_t s = first; s < last; ++s) {
-      const T weight = gate ? gate[s] : T(1);
+      const Wide<T> weight = gate ? gate[s] : 1;
       const T *from = dy + slot_token[s] * cols, *value = x + s * cols;
-      T* to = dx + s * cols;
-      for (int64_t c = 0; c < cols; ++c) to[c] = weight * from[c];
+      map_row([weight](Vec<T> v) { return weight * v; }, cols, dx + s * cols, from);
       if (gate) d_gate[s] = dot(cols, from, value);
     }
   });
@@ -69,16 +69,16 @@ void expert_share(int64_t A, int64_t E, const int32_t* expert, Wide<T>* y) {
   for (int64_t e = 0; e < E; ++e) y[e] = 0;
   for (int64_t i = 0; i < A; ++i)
     if (expert[i] >= 0) y[expert[i]] += 1, ++proposals;
-  for (int64_t e = 0; e < E; ++e) y[e] *= T(double(E) / double(proposals > 0 ? proposals : 1));
+  for (int64_t e = 0; e < E; ++e) y[e] *= Wide<T>(double(E) / double(proposals > 0 ? proposals : 1));
 }
 
 template <class T>
 void route_statistics(const RouteArrays<T>& r) {
   double entropy = 0, top = 0;
   for (int64_t t = 0; t < r.tokens; ++t) {
-    T most = 0;
+    Wide<T> most = 0;
     for (int64_t e = 0; e < r.E; ++e) {
-      const T p = r.probability[t * r.E + e];
+      const Wide<T> p = r.probability[t * r.E + e];
       if (p > most) most = p;
       if (p > 0) entropy -= double(p) * __builtin_log(double(p));
     }
@@ -97,16 +97,17 @@ void route_statistics(const RouteArrays<T>& r) {
         ++r.together[expert[r.token_slot[i]] * r.E + expert[r.token_slot[j]]];
 }
 
-#define INSTANTIATE(T)                                                                                             \
-  template void plan(const PlanArrays<T>&);                                                                        \
-  template void combine<T>(int64_t, int64_t, const int32_t*, const int32_t*, const T*, const T*, T*);              \
-  template void combine_backward<T>(int64_t, int64_t, int64_t, const int32_t*, const int32_t*, const T*, const T*, \
-                                    const T*, T*, T*);                                                             \
-  template void proposing_tokens<T>(int64_t, int64_t, int32_t*);                                                   \
-  template void expert_share<T>(int64_t, int64_t, const int32_t*, T*);                                             \
+#define INSTANTIATE(T)                                                                                         \
+  template void plan(const PlanArrays<T>&);                                                                    \
+  template void combine<T>(int64_t, int64_t, const int32_t*, const int32_t*, const Wide<T>*, const T*, T*);    \
+  template void combine_backward<T>(int64_t, int64_t, int64_t, const int32_t*, const int32_t*, const Wide<T>*, \
+                                    const T*, const T*, T*, Wide<T>*);                                         \
+  template void proposing_tokens<T>(int64_t, int64_t, int32_t*);                                               \
+  template void expert_share<T>(int64_t, int64_t, const int32_t*, Wide<T>*);                                   \
   template void route_statistics(const RouteArrays<T>&);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace switchyard::cpu::SWITCHYARD_ISA

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tensor/bf16.h"
+
 #ifndef SWITCHYARD_ISA
 #define SWITCHYARD_ISA portable
 #endif
@@ -23,8 +25,9 @@ constexpr int vector_bytes = 32;
 constexpr int vector_bytes = 16;
 #endif
 
+// bf16 is a format of memory alone: a Vec<bf16> holds floats, which load widens and store rounds.
 template <class T>
-constexpr int lanes = vector_bytes / int(sizeof(T));
+constexpr int lanes = vector_bytes / int(sizeof(Wide<T>));
 
 //@begin vector
 template <class T>
@@ -32,7 +35,7 @@ struct VecOf {
   typedef T type __attribute__((vector_size(vector_bytes)));
 };
 template <class T>
-using Vec = typename VecOf<T>::type;
+using Vec = typename VecOf<Wide<T>>::type;
 //@end vector
 
 template <class T>
@@ -45,6 +48,25 @@ template <class T>
 [[gnu::always_inline]] inline void store(T* p, Vec<T> v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
+//@begin bf16
+typedef uint32_t FloatBits __attribute__((vector_size(vector_bytes)));
+typedef uint16_t Halves __attribute__((vector_size(vector_bytes / 2)));
+
+template <>
+[[gnu::always_inline]] inline Vec<float> load(const bf16* p) {
+  Halves halves;
+  __builtin_memcpy(&halves, p, sizeof halves);
+  return Vec<float>(__builtin_convertvector(halves, FloatBits) << 16);
+}
+// To nearest, ties to even: half a unit, less a hair if the last place is even.
+template <>
+[[gnu::always_inline]] inline void store(bf16* p, Vec<float> v) {
+  const FloatBits bits = FloatBits(v), nan = FloatBits{} + 0x7fff0000u;
+  const FloatBits rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+  const Halves halves = __builtin_convertvector((v == v ? rounded : nan) >> 16, Halves);
+  __builtin_memcpy(p, &halves, sizeof halves);
+}
+//@end bf16
 template <class T>
 [[gnu::always_inline]] inline Vec<T> splat(T x) {
   return x - Vec<T>{};
@@ -52,17 +74,17 @@ template <class T>
 // The first n < lanes elements; the rest are `rest`, and their memory is not touched. The loops over all lanes become
 // masked moves; loops to n would become calls of memcpy.
 template <class T>
-[[gnu::always_inline]] inline Vec<T> load_part(const T* p, int64_t n, T rest = 0) {
-  T x[lanes<T>];
-  for (int i = 0; i < lanes<T>; ++i) x[i] = i < n ? p[i] : rest;
+[[gnu::always_inline]] inline Vec<T> load_part(const T* p, int64_t n, Wide<T> rest = 0) {
+  Wide<T> x[lanes<T>];
+  for (int i = 0; i < lanes<T>; ++i) x[i] = i < n ? Wide<T>(p[i]) : rest;
   return load(x);
 }
 template <class T>
 [[gnu::always_inline]] inline void store_part(T* p, Vec<T> v, int64_t n) {
-  T x[lanes<T>];
+  Wide<T> x[lanes<T>];
   store(x, v);
   for (int i = 0; i < lanes<T>; ++i)
-    if (i < n) p[i] = x[i];
+    if (i < n) p[i] = T(x[i]);
 }
 template <class T>
 [[gnu::always_inline]] inline Vec<T> maximum(Vec<T> a, Vec<T> b) {
@@ -78,7 +100,7 @@ template <int distance, class V>
 // Sums and maxima of the lanes pair up halves, always in the same order.
 //@begin sum-lanes
 template <class T, int half = lanes<T> / 2>
-[[gnu::always_inline]] inline T sum_lanes(Vec<T> v) {
+[[gnu::always_inline]] inline Wide<T> sum_lanes(Vec<T> v) {
   if constexpr (half == 0)
     return v[0];
   else
@@ -86,7 +108,7 @@ template <class T, int half = lanes<T> / 2>
 }
 //@end sum-lanes
 template <class T, int half = lanes<T> / 2>
-[[gnu::always_inline]] inline T max_lanes(Vec<T> v) {
+[[gnu::always_inline]] inline Wide<T> max_lanes(Vec<T> v) {
   if constexpr (half == 0)
     return v[0];
   else

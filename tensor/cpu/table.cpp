@@ -5,5 +5,6 @@ namespace switchyard::cpu::SWITCHYARD_ISA {
 
 template const Kernels<float>& table();
 template const Kernels<double>& table();
+template const Kernels<bf16>& table();
 
 }  // namespace switchyard::cpu::SWITCHYARD_ISA

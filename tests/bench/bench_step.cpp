@@ -1,5 +1,5 @@
 // Times whole training steps of a preset on random tokens: forward, backward, clipping and AdamW. Prints one line.
-//   ./run bench step [PRESET] [--threads N] [--steps N] [--dense-twin]
+//   ./run bench step [PRESET] [--compute f32|bf16] [--threads N] [--steps N] [--dense-twin]
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -36,21 +36,30 @@ double step(Transformer& model, AdamW& optimizer, const TrainConfig& c, Random& 
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+Compute parse_compute(std::string_view text) {
+  for (Compute compute : {Compute::f32, Compute::bf16})
+    if (text == name(compute)) return compute;
+  fail("--compute {}: must be f32 or bf16", text);
+}
+
 int run(int argc, char** argv) {
   Preset preset = find_preset("moe-step");
   int steps = 9;
+  Compute compute = Compute::f32;
   for (int i = 1; i < argc; ++i) {
     const bool value = i + 1 < argc;
     if (value && !std::strcmp(argv[i], "--threads"))
       set_threads(std::atoi(argv[++i]));
     else if (value && !std::strcmp(argv[i], "--steps"))
       steps = std::atoi(argv[++i]);
+    else if (value && !std::strcmp(argv[i], "--compute"))
+      compute = parse_compute(argv[++i]);
     else if (!std::strcmp(argv[i], "--dense-twin"))
       preset.model = dense_twin(preset.model);
     else
       preset = find_preset(argv[i]);
   }
-  Transformer model(preset.model);
+  Transformer model(preset.model, 0, dtype_of(compute));
   AdamW optimizer(model, preset.train);
   Random random{{1, 1}};
   for (int i = 0; i < 2; ++i) step(model, optimizer, preset.train, random);
@@ -61,9 +70,10 @@ int run(int argc, char** argv) {
   const double tokens = double(preset.train.batch) * preset.model.context;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  fmt::print("switchyard {} {} threads {} | step {:.1f} ms (min {:.1f}) | {:.0f} tok/s | {:.1f} GFLOP/s | rss {} MB\n",
-             preset.name, threads(), cpu_isa(), median * 1e3, seconds[0] * 1e3, tokens / median,
-             3 * forward_flops_per_token(preset.model) * tokens / median / 1e9, usage.ru_maxrss >> 10);
+  fmt::print(
+      "switchyard {} {} {} threads {} | step {:.1f} ms (min {:.1f}) | {:.0f} tok/s | {:.1f} GFLOP/s | rss {} MB\n",
+      preset.name, name(compute), threads(), cpu_isa(), median * 1e3, seconds[0] * 1e3, tokens / median,
+      3 * forward_flops_per_token(preset.model) * tokens / median / 1e9, usage.ru_maxrss >> 10);
   return 0;
 }
 

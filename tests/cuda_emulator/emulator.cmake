@@ -72,6 +72,12 @@ if(NOT SWITCHYARD_SANITIZE)
   add_test(NAME device_ampere COMMAND device_tests_plain "--test-case=*gemm*,*products*,*twenty*"
            WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(device_ampere PROPERTIES ENVIRONMENT CUDA_EMULATOR_CAPABILITY=80)
+  # The CPU's own kernels in bf16, multiplied in each of the ways that this processor knows.
+  foreach(product f32 dot amx emulated-amx)
+    add_test(NAME cpu_bf16_${product} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+             COMMAND device_tests_plain --on-cpu --test-case=*bf16*)
+    set_tests_properties(cpu_bf16_${product} PROPERTIES ENVIRONMENT SWITCHYARD_BF16=${product} SKIP_RETURN_CODE 77)
+  endforeach()
   foreach(build asan checker)
     add_emulated_test(device_${build} device_tests_${build})
   endforeach()

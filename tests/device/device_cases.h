@@ -98,6 +98,9 @@ struct Output {
   Tolerance tolerance;
 };
 
+// Whose kernels are compared with the CPU's in f32: the GPU's or, with --on-cpu, the CPU's own in bf16.
+inline Device under_test = Device::cuda;
+
 inline uint64_t& results_hash() {  // of all results so far: must not depend on the order of threads
   static uint64_t hash = 14695981039346656037u;
   return hash;
@@ -199,7 +202,7 @@ class Run {
 // For a body that runs a step of the GPU's beside the table's kernel.
 template <class T, class Input>
 bool runs_on_device(const Run<T, Input>& run) {
-  return &run.kernel == &kernels<T>(Device::cuda);
+  return under_test == Device::cuda && &run.kernel == &kernels<T>(Device::cuda);
 }
 
 // Whether element i still has the bytes that outputs are poisoned with.
@@ -257,7 +260,7 @@ void agree(Body&& body, Runs runs = Runs::all) {
   for (int i = 0; i < 3; ++i) {
     if (!(runs >> i & 1)) continue;
     INFO("run ", i);
-    Run<T, T> device(Device::cuda, i == 2);
+    Run<T, T> device(under_test, i == 2);
     body(device);
     std::vector<Output> got = device.results();
     REQUIRE(got.size() == want.size());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <numeric>
 
 #include "infer/generate.h"
 #include "tests/device/device_cases.h"
@@ -146,11 +147,15 @@ TEST_SUITE("device: training") {
   }
 
   TEST_CASE("bf16: losses near those of f32, the same bits twice") {
-    const Trained wide = train(small_mixture(), Device::cpu),
-                  narrow = train(small_mixture(), Device::cuda, Dtype::bf16);
-    const Trained again = train(small_mixture(), Device::cuda, Dtype::bf16);
-    // 8 bits of precision, through two layers and twenty steps.
-    for (size_t i = 0; i < wide.loss.size(); ++i) CHECK(narrow.loss[i] == doctest::Approx(wide.loss[i]).epsilon(0.02));
+    const Trained wide = train(small_mixture(), Device::cpu), narrow = train(small_mixture(), under_test, Dtype::bf16);
+    const Trained again = train(small_mixture(), under_test, Dtype::bf16);
+    // 8 bits of precision, through two layers. After some steps the two runs choose other experts and part by chance:
+    // from there on only their mean means something.
+    for (size_t i = 0; i < 10; ++i) CHECK(narrow.loss[i] == doctest::Approx(wide.loss[i]).epsilon(0.02));
+    const auto mean_of = [](const std::vector<double>& x) {
+      return std::accumulate(x.begin(), x.end(), 0.0) / double(x.size());
+    };
+    CHECK(mean_of(narrow.loss) == doctest::Approx(mean_of(wide.loss)).epsilon(0.01));
     CHECK(narrow.loss == again.loss);
     CHECK(narrow.parameter == again.parameter);
     CHECK(narrow.waits_inside == 0);
@@ -160,7 +165,7 @@ TEST_SUITE("device: training") {
   TEST_CASE("bf16: gradients near those of f32, where no near tie can choose another expert") {
     ModelConfig c = small_mixture();
     c.top_k = c.experts;
-    const Trained wide = train(c, Device::cpu), narrow = train(c, Device::cuda, Dtype::bf16);
+    const Trained wide = train(c, Device::cpu), narrow = train(c, under_test, Dtype::bf16);
     for (size_t i = 0; i < wide.names.size(); ++i) {
       CAPTURE(wide.names[i]);
       CHECK(distance(narrow.gradient[i], wide.gradient[i]) < 0.1);
