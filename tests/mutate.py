@@ -214,7 +214,8 @@ STUBS = """#include <cstdlib>
 #include "tensor/kernels.h"
 namespace switchyard::cpu {
 #define ABSENT(isa) namespace isa { template <class T> const Kernels<T>& table() { std::abort(); } \\
-  template const Kernels<float>& table(); template const Kernels<double>& table(); }
+  template const Kernels<float>& table(); template const Kernels<double>& table(); \\
+  template const Kernels<bf16>& table(); }
 ABSENT(avx2)
 ABSENT(avx512)
 }

@@ -3,12 +3,11 @@
 // kernel need not save 8 KiB at the next switch of threads.
 // Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18; volume 2, TDPBF16PS.
 #pragma once
-#include <immintrin.h>
-
 #include "tensor/cpu/simd.h"
 
 namespace switchyard::cpu::SWITCHYARD_ISA {
 
+#if defined(__x86_64__)
 struct HardwareTiles {
   HardwareTiles() {
     struct alignas(64) {  // palette 1: eight tiles of up to 16 x 64 bytes
@@ -41,6 +40,7 @@ struct HardwareTiles {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
   }
 };
+#endif
 
 struct EmulatedTiles {
   uint8_t tile[8][16][64];
@@ -62,15 +62,18 @@ struct EmulatedTiles {
   // the processor takes denormal operands for zero, and makes zero of denormal results.
   template <int c, int a, int b>
   void multiply() {
+    //@begin emulated
     for (int m = 0; m < 16; ++m)
       for (int n = 0; n < 16; ++n) {
         float sum[2] = {0, 0}, before;
         for (int k = 0; k < 32; ++k)
-          sum[k % 2] = __builtin_fmaf(number<a>(m, k), number<b>(k / 2, 2 * n + k % 2), sum[k % 2]);
+          sum[k % 2] = __builtin_fmaf(number<a>(m, k),
+                                      number<b>(k / 2, 2 * n + k % 2), sum[k % 2]);
         __builtin_memcpy(&before, &tile[c][m][4 * n], sizeof before);
         const float after = before + (sum[0] + sum[1]);
         __builtin_memcpy(&tile[c][m][4 * n], &after, sizeof after);
       }
+    //@end emulated
   }
 
  private:

@@ -6,6 +6,8 @@
 
 #if defined(__AVX512F__)
 #define SWITCHYARD_BF16_PRODUCTS
+#include <immintrin.h>
+
 #include "tensor/cpu/amx_tiles.h"
 #include "tensor/cpu/bf16_product.h"
 
