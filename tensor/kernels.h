@@ -176,4 +176,9 @@ struct Kernels {
 template <class T>
 const Kernels<T>& kernels(Device device);
 
+// For measuring: from now on kernels<T>(Device::cpu) is `table`, whose entries may time those of the CPU's own; null:
+// its own again. Not while kernels run. The table must outlive its use.
+template <class T>
+void replace_cpu_kernels(const Kernels<T>* table);
+
 }  // namespace switchyard

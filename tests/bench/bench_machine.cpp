@@ -1,0 +1,249 @@
+// What the machine can do at most, where the time of a training step and of a decode step goes, and what share of its
+// own limit each kernel reaches.
+//   ./run bench [--preset NAME] [--threads N] [--rounds N] [--compute f32|bf16] [--json]
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "infer/flags.h"
+#include "infer/generate.h"
+#include "tests/bench/product_contest.h"
+#include "tests/bench/training_step.h"
+
+namespace switchyard::bench {
+namespace {
+
+struct Options {
+  std::string preset = "moe-step";
+  int threads = switchyard::threads(), rounds = 7;
+  Compute compute = Compute::f32;
+  bool json = false;
+};
+
+template <class Config, class F>
+requires std::is_same_v<std::remove_const_t<Config>, Options>
+void visit(Config& c, F&& f) {
+  f("threads", c.threads, 1, 1024, "threads of ours and of OpenBLAS");
+  f("rounds", c.rounds, 1, 1000, "samples of each number; medians count");
+  f("compute", c.compute, "what activations are and matrices are multiplied in");
+  f("json", c.json, "end with one line of JSON");
+}
+
+// One line of a terminal that changes; a log gets a line for each part.
+void progress(const std::string& part, int done, int of) {
+  if (isatty(STDERR_FILENO))
+    fmt::print(stderr, "\r\033[K{}", of == 0 ? "" : fmt::format("measuring {}: {} of {}", part, done, of));
+  else if (of > 0 && done == 0)
+    fmt::print(stderr, "measuring {}\n", part);
+}
+
+// ---- measuring
+
+// Runs `step` some times, each time after `prepare`, with the yardstick before and behind it.
+std::vector<StepRun> run_steps(const std::string& name, int runs, const Options& options,
+                               const std::function<void()>& prepare, const std::function<void()>& step) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<StepRun> list;
+  double before = yardstick(options.threads);
+  for (int i = 0; i < runs; ++i) {
+    progress(name, i, runs);
+    prepare();
+    StepRun run{};
+    {
+      const TimedKernels<float> timed(run.calls);
+      std::optional<TimedKernels<bf16>> also;
+      if (options.compute == Compute::bf16) also.emplace(run.calls);
+      const Clock::time_point start = Clock::now();
+      step();
+      run.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    }
+    const double behind = yardstick(options.threads);
+    run.peak = (before + behind) / 2;
+    before = behind;
+    list.push_back(std::move(run));
+  }
+  return list;
+}
+
+std::vector<StepRun> training_runs(Transformer& model, const Preset& preset, const Options& options) {
+  AdamW optimizer(model, preset.train);
+  Random random{{1, 1}};
+  const auto step = [&] { training_step(model, optimizer, preset.train, random); };
+  for (int i = 0; i < 2; ++i) step();
+  return run_steps(
+      "the training step", options.rounds, options, [] {}, step);
+}
+
+// One token at a time behind half a context of others; none where the router cannot generate.
+std::vector<StepRun> decode_runs(Transformer& model, const Options& options) {
+  if (!model.causal()) return {};
+  const int64_t context = model.config().context;
+  std::optional<Decoder> decoder;
+  std::vector<int32_t> half;
+  for (int64_t i = 0; i < std::max<int64_t>(1, context / 2); ++i)
+    half.push_back(static_cast<int32_t>(i * 7 % model.config().vocab));
+  const auto prepare = [&] {
+    if (decoder && decoder->length() < context) return;
+    decoder.emplace(model);
+    decoder->feed(half);
+    if (decoder->length() < context) decoder->feed({half.data(), 1});  // warm, as in the middle of a text
+  };
+  return run_steps("the decode step", 8 * options.rounds, options, prepare, [&] { decoder->feed({half.data(), 1}); });
+}
+
+// Every product of the profiles once.
+std::vector<Row> products_of(const std::vector<const Profile*>& profiles) {
+  std::vector<Row> rows;
+  for (const Profile* profile : profiles)
+    for (const Row& row : profile->rows) {
+      const auto same = [&](const Row& r) { return r.name() == row.name() && r.element == row.element; };
+      if (row.product.M > 0 && std::none_of(rows.begin(), rows.end(), same)) rows.push_back(row);
+    }
+  return rows;
+}
+
+// ---- the report
+
+std::string bound_name(int by, const Limits& limits) { return by < 0 ? "math" : limits.levels[size_t(by)].name; }
+
+void print_limits(const Limits& limits) {
+  fmt::print("limits\n  f32 multiply-adds {:.1f} GFLOP/s", limits.fma.absolute / 1e9);
+  if (limits.dot) fmt::print("; bf16 dot products {:.1f}", limits.dot->absolute / 1e9);
+  if (limits.tile) fmt::print("; bf16 tiles {:.1f}", limits.tile->absolute / 1e9);
+  fmt::print("\n  {:22} {:>10} {:>10} {:>10}\n", "GB/s, all threads", "read", "copy", "triad");
+  for (const Level& level : limits.levels) {
+    const std::string size = std::isinf(level.bytes) ? "" : fmt::format("{:.0f} KB", level.bytes / 1024);
+    fmt::print("  {:6} {:>15} {:10.1f} {:10.1f} {:10.1f}\n", level.name, size, level.read.absolute / 1e9,
+               level.copy.absolute / 1e9, level.triad.absolute / 1e9);
+  }
+}
+
+// Rows below a thousandth of the step are counted together.
+void print_profile(const std::string& title, const Profile& profile, const Limits& limits) {
+  constexpr double little = 1e-3;
+  fmt::print("\n{}: {:.3f} ms, {:.0f} % of its limit\n", title, profile.seconds * 1e3, 100 * profile.of_limit);
+  fmt::print("{:40} {:>4} {:>8} {:>5} {:>7} {:>4}\n", "kernel", "runs", "ms", "time", "GFLOP/s", "limit");
+  int64_t rest_calls = 0;
+  double rest_seconds = 0, rest_share = 0;
+  for (const Row& row : profile.rows) {
+    if (row.of_step < little) {
+      rest_calls += row.calls, rest_seconds += row.seconds, rest_share += row.of_step;
+      continue;
+    }
+    fmt::print("{:40} {:4} {:8.3f} {:4.1f}% {:7.1f} {:3.0f}% {}\n", row.name(), row.calls, row.seconds * 1e3,
+               100 * row.of_step, row.flops / row.seconds / 1e9, 100 * row.of_limit, bound_name(row.by, limits));
+  }
+  const auto line = [&](const char* name, const std::string& calls, double seconds, double share) {
+    fmt::print("{:40} {:>4} {:8.3f} {:4.1f}%\n", name, calls, seconds * 1e3, 100 * share);
+  };
+  if (rest_calls > 0) line("kernels below 0.1 % each", fmt::format("{}", rest_calls), rest_seconds, rest_share);
+  line("outside kernels", "", profile.outside, profile.outside / profile.seconds);
+}
+
+void print_contests(const std::vector<Contest>& contests) {
+  const auto times = [](double ratio) { return ratio > 0 ? fmt::format("{:.2f}", ratio) : std::string("-"); };
+  fmt::print(
+      "\nproducts alone; faster than the naive loop on one thread{}\n",
+      openblas_name().empty() ? "; OpenBLAS was not found" : fmt::format(", and than OpenBLAS as {}", openblas_name()));
+  fmt::print("{:40} {:>9} {:>5} {:>9} {:>9}\n", "product", "GFLOP/s", "limit", "naive", "OpenBLAS");
+  for (const Contest& c : contests)
+    fmt::print("{:40} {:9.1f} {:4.0f}% {:>9} {:>9}\n", c.name, c.rate / 1e9, 100 * c.of_yardstick, times(c.over_naive),
+               times(c.over_openblas));
+}
+
+nlohmann::json to_json(const Rate& rate) { return {{"per_second", rate.absolute}, {"of_yardstick", rate.relative}}; }
+
+nlohmann::json to_json(const Limits& limits) {
+  nlohmann::json levels = nlohmann::json::array();
+  for (const Level& level : limits.levels) {
+    levels.push_back({{"name", level.name},
+                      {"read", to_json(level.read)},
+                      {"copy", to_json(level.copy)},
+                      {"triad", to_json(level.triad)}});
+    if (!std::isinf(level.bytes)) levels.back()["bytes"] = level.bytes;
+  }
+  nlohmann::json all = {{"fma", to_json(limits.fma)}, {"levels", levels}};
+  if (limits.dot) all["bf16_dot"] = to_json(*limits.dot);
+  if (limits.tile) all["bf16_tile"] = to_json(*limits.tile);
+  return all;
+}
+
+nlohmann::json to_json(const Profile& profile, const Limits& limits) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const Row& row : profile.rows)
+    rows.push_back({{"kernel", row.kernel},
+                    {"name", row.name()},
+                    {"calls", row.calls},
+                    {"ms", row.seconds * 1e3},
+                    {"of_step", row.of_step},
+                    {"of_limit", row.of_limit},
+                    {"flops", row.flops},
+                    {"bytes", row.bytes},
+                    {"by", bound_name(row.by, limits)}});
+  return {{"ms", profile.seconds * 1e3},
+          {"outside_ms", profile.outside * 1e3},
+          {"of_limit", profile.of_limit},
+          {"kernels", rows}};
+}
+
+nlohmann::json to_json(const std::vector<Contest>& contests) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Contest& c : contests) {
+    list.push_back({{"name", c.name}, {"flops", c.flops}, {"per_second", c.rate}, {"of_yardstick", c.of_yardstick}});
+    if (c.over_naive > 0) list.back()["over_naive"] = c.over_naive;
+    if (c.over_openblas > 0) list.back()["over_openblas"] = c.over_openblas;
+  }
+  return list;
+}
+
+void measure(const Options& options) {
+  const Preset& preset = find_preset(options.preset);
+  placed(Device::cpu, options.compute);
+  set_threads(options.threads);
+  progress("the machine's limits", 0, 1);
+  const Limits limits = measure_limits(options.threads, options.rounds);
+  Transformer model(preset.model, 0, dtype_of(options.compute));
+  const Profile training = profile_of(training_runs(model, preset, options), limits);
+  const std::vector<StepRun> decoding = decode_runs(model, options);
+  const Profile decode = decoding.empty() ? Profile{} : profile_of(decoding, limits);
+  const std::vector<Contest> contests =
+      run_contests(products_of({&training, &decode}), options.threads, options.rounds,
+                   [&](int round) { progress("the products alone", round, options.rounds); });
+  progress("", 0, 0);
+
+  const std::string_view compute = EnumNames<Compute>::names[static_cast<size_t>(options.compute)];
+  fmt::print("{}, {}, {} thread{}, {}\n", preset.name, compute, options.threads, options.threads > 1 ? "s" : "",
+             cpu_isa());
+  print_limits(limits);
+  const int64_t tokens = preset.train.batch * preset.model.context;
+  print_profile(fmt::format("training step of {} tokens", tokens), training, limits);
+  if (!decoding.empty()) print_profile("decode step of one token", decode, limits);
+  print_contests(contests);
+  if (!options.json) return;
+  nlohmann::json report = {{"preset", preset.name},
+                           {"compute", compute},
+                           {"threads", options.threads},
+                           {"isa", cpu_isa()},
+                           {"tokens", tokens},
+                           {"openblas", openblas_name()},
+                           {"limits", to_json(limits)},
+                           {"training", to_json(training, limits)},
+                           {"products", to_json(contests)}};
+  if (!decoding.empty()) report["decode"] = to_json(decode, limits);
+  fmt::print("{}\n", report.dump());
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  CLI::App app("What this machine can do, and where the time of a step goes", "./run bench");
+  add_text_flag(app, "--preset", options.preset, "the model and its step; default: moe-step");
+  add_flags(app, options);
+  parse_flags(app, argc, argv);
+  measure(options);
+  return 0;
+}
+
+}  // namespace
+}  // namespace switchyard::bench
+
+int main(int argc, char** argv) { return switchyard::run_program(argc, argv, switchyard::bench::run); }
