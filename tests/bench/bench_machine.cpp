@@ -39,7 +39,8 @@ void progress(const std::string& part, int done, int of) {
 
 // ---- measuring
 
-// Runs `step` some times, each time after `prepare`, with the yardstick before and behind it.
+// Runs `step` some times, each time after `prepare`, with the yardstick before and behind it: for a twentieth of the
+// step's time, for a glance would catch a neighbour, or miss it, that was there for part of the step.
 std::vector<StepRun> run_steps(const std::string& name, int runs, const Options& options,
                                const std::function<void()>& prepare, const std::function<void()>& step) {
   using Clock = std::chrono::steady_clock;
@@ -57,7 +58,7 @@ std::vector<StepRun> run_steps(const std::string& name, int runs, const Options&
       step();
       run.seconds = std::chrono::duration<double>(Clock::now() - start).count();
     }
-    const double behind = yardstick(options.threads);
+    const double behind = yardstick(options.threads, std::max(3e-3, run.seconds / 20));
     run.peak = (before + behind) / 2;
     before = behind;
     list.push_back(std::move(run));
@@ -142,9 +143,8 @@ void print_profile(const std::string& title, const Profile& profile, const Limit
 
 void print_contests(const std::vector<Contest>& contests) {
   const auto times = [](double ratio) { return ratio > 0 ? fmt::format("{:.2f}", ratio) : std::string("-"); };
-  fmt::print(
-      "\nproducts alone; faster than the naive loop on one thread{}\n",
-      openblas_name().empty() ? "; OpenBLAS was not found" : fmt::format(", and than OpenBLAS as {}", openblas_name()));
+  fmt::print("\nproducts alone; how many times as fast as the naive loop on one thread, and\nas {}\n",
+             openblas_name().empty() ? "OpenBLAS, which was not found" : "OpenBLAS for " + openblas_name());
   fmt::print("{:40} {:>9} {:>5} {:>9} {:>9}\n", "product", "GFLOP/s", "limit", "naive", "OpenBLAS");
   for (const Contest& c : contests)
     fmt::print("{:40} {:9.1f} {:4.0f}% {:>9} {:>9}\n", c.name, c.rate / 1e9, 100 * c.of_yardstick, times(c.over_naive),
@@ -177,6 +177,7 @@ nlohmann::json to_json(const Profile& profile, const Limits& limits) {
                     {"ms", row.seconds * 1e3},
                     {"of_step", row.of_step},
                     {"of_limit", row.of_limit},
+                    {"of_yardstick", row.of_yardstick},
                     {"flops", row.flops},
                     {"bytes", row.bytes},
                     {"by", bound_name(row.by, limits)}});
@@ -219,6 +220,9 @@ void measure(const Options& options) {
   print_profile(fmt::format("training step of {} tokens", tokens), training, limits);
   if (!decoding.empty()) print_profile("decode step of one token", decode, limits);
   print_contests(contests);
+  fmt::print(
+      "\nlimit: the least time over the time taken. What sets the least: the arithmetic\n"
+      "(math), or the bytes, moved once in the smallest level that holds all of a\ncall's.\n");
   if (!options.json) return;
   nlohmann::json report = {{"preset", preset.name},
                            {"compute", compute},

@@ -73,18 +73,25 @@ std::vector<int64_t> cache_sizes(const std::filesystem::path& folder = "/sys/dev
 // Measures them with that many threads, `rounds` times each, which takes about 0.2 s a round. Level 1 and 2 are each
 // core's own and count for every thread, level 3 counts once.
 Limits measure_limits(int threads, int rounds);
-// flop/s of all threads with nothing but f32 multiply-adds in registers, over some 3 ms.
-double yardstick(int threads);
+// flop/s of all threads with nothing but f32 multiply-adds in registers, over at least so many seconds.
+double yardstick(int threads, double least = 3e-3);
 
 // bf16: what the vectors' dot products (AVX512_BF16) and AMX's tiles give in all threads, over some 3 ms; nullopt where
 // the processor or the system has none.
 std::optional<double> dot_rate(int threads);
 std::optional<double> tile_rate(int threads);
 
-double median(std::vector<double> x);
+inline double median(std::vector<double> x) {
+  std::sort(x.begin(), x.end());
+  return x[x.size() / 2];
+}
 // a / b of each round, and of them the median.
-double median_ratio(const std::vector<double>& a, const std::vector<double>& b);
-// Calls of f a second, over at least 3 ms.
-double calls_per_second(const std::function<void()>& f);
+inline double median_ratio(const std::vector<double>& a, const std::vector<double>& b) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < a.size(); ++i) ratios.push_back(a[i] / b[i]);
+  return median(ratios);
+}
+// Calls of f a second, over at least so many seconds, after one that is not counted.
+double calls_per_second(const std::function<void()>& f, double least = 3e-3);
 
 }  // namespace switchyard::bench

@@ -16,7 +16,7 @@ struct StepRun {
   std::vector<Call> calls;
 };
 
-// "gemm nt 2048x768x256": C is 2048 x 768, and of the operands the second is transposed. "grouped_forward 8e …": eight
+// "gemm nt 2048x768x256": C is 2048 x 768, and of the operands the second is transposed. "grouped_forward 8e ..": eight
 // experts together; there the name says what is transposed. Others by their name.
 inline std::string text(std::string_view kernel, const Product& p) {
   if (p.M == 0) return std::string(kernel);
@@ -34,6 +34,7 @@ struct Row {
   int64_t calls = 0;
   double seconds = 0, flops = 0, bytes = 0;
   double of_step = 0, of_limit = 0;  // shares: of the step's time, and the least time over the row's
+  double of_yardstick = 0;           // its rate, as a multiple of the yardstick's
   int by = -1;                       // what limits most of it: the level's index, or -1 for arithmetic
   std::string name() const { return text(kernel, product); }
 };
@@ -93,6 +94,10 @@ inline Profile profile_of(const std::vector<StepRun>& runs, const Limits& limits
     row.of_limit = over_runs([&](const StepRun& run, const RowSums& all) {
       const RowSum sum = of(all);
       return sum.seconds > 0 ? sum.yardstick_flops / (run.peak * sum.seconds) : 0;
+    });
+    row.of_yardstick = over_runs([&](const StepRun& run, const RowSums& all) {
+      const RowSum sum = of(all);
+      return sum.seconds > 0 ? sum.flops / (run.peak * sum.seconds) : 0;
     });
     const auto more = [](const auto& a, const auto& b) { return a.second < b.second; };
     row.by = std::max_element(last.by.begin(), last.by.end(), more)->first;

@@ -8,18 +8,6 @@
 
 namespace switchyard::bench {
 
-// Every kernel, in the order of the table: a name that is missing or out of place does not compile.
-#define SWITCHYARD_KERNELS(X)                                                                                          \
-  X(fill)                                                                                                              \
-  X(add) X(multiply) X(scale) X(add_bias) X(unary) X(unary_backward) X(swiglu) X(swiglu_backward) X(dropout) X(jitter) \
-      X(widen) X(narrow) X(repeat_row) X(sum) X(sum_squares) X(column_sum) X(row_dot) X(scale_rows) X(softmax)         \
-          X(softmax_backward) X(logsumexp) X(top_k) X(softmax_top_k) X(gemm) X(gemm_wide) X(grouped_forward)           \
-              X(grouped_backward_input) X(grouped_backward_weight) X(proposing_tokens) X(expert_share) X(plan)         \
-                  X(combine) X(combine_backward) X(route_statistics) X(gather_rows) X(gather_rows_backward)            \
-                      X(take_columns) X(take_columns_backward) X(rms_norm) X(rms_norm_backward) X(layer_norm)          \
-                          X(layer_norm_backward) X(rope) X(attention) X(attention_backward) X(copy_rows)               \
-                              X(cross_entropy) X(cross_entropy_backward) X(gradient_scale) X(adamw)
-
 struct Call {
   std::string_view kernel;
   Cost cost;
@@ -43,14 +31,14 @@ class TimedKernels {
  private:
   using Clock = std::chrono::steady_clock;
 
-#define SWITCHYARD_KERNEL(name)                                                                          \
+#define KERNEL(name)                                                                                     \
   struct name##_kernel {                                                                                 \
     static constexpr std::string_view text = #name;                                                      \
     static auto& plain() { return plain_->name; }                                                        \
     static constexpr auto cost = [](auto... arguments) -> Cost { return Costs<T>::name(arguments...); }; \
   };
-  SWITCHYARD_KERNELS(SWITCHYARD_KERNEL)
-#undef SWITCHYARD_KERNEL
+#include "tests/bench/kernels.inc"
+#undef KERNEL
 
   template <class Kernel, class... Arguments>
   static void timed(Arguments... arguments) {
@@ -65,9 +53,11 @@ class TimedKernels {
     return timed<Kernel, Arguments...>;
   }
   static const Kernels<T>& table() {
-#define SWITCHYARD_ENTRY(name) .name = wrapper<name##_kernel>(plain_->name),
-    static const Kernels<T> wrappers{SWITCHYARD_KERNELS(SWITCHYARD_ENTRY)};
-#undef SWITCHYARD_ENTRY
+#define KERNEL(name) .name = wrapper<name##_kernel>(plain_->name),
+    static const Kernels<T> wrappers{
+#include "tests/bench/kernels.inc"
+    };
+#undef KERNEL
     return wrappers;
   }
 
