@@ -199,7 +199,6 @@ nlohmann::json to_json(const std::vector<Contest>& contests) {
 
 void measure(const Options& options) {
   const Preset& preset = find_preset(options.preset);
-  placed(Device::cpu, options.compute);
   set_threads(options.threads);
   progress("the machine's limits", 0, 1);
   const Limits limits = measure_limits(options.threads, options.rounds);
