@@ -14,6 +14,7 @@ constexpr int line_sums = 8;
 #endif
 template <class T>
 constexpr int tile_cols = 2 * lanes<T>;
+static_assert(tile_rows <= widest_panel<float> && tile_rows <= widest_panel<double>, "the rows of a tile are a panel");
 
 // R rows of C (+)= the sums, of which `cols` columns count.
 template <int R, class V, class Out>

@@ -56,7 +56,7 @@ void pack_across(const Operand<T>& m, int64_t first, int64_t count, int64_t widt
   for (int64_t k = 0; k < n; ++k, out += width) {
     const T* from = m.at(k0 + k) + first;
     if (inside) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int v = 0; v < V; ++v) store(out + v * L, load(from + v * L));
     } else {
       for (int64_t i = 0; i < width; ++i) out[i] = i < count ? Wide<T>(from[i]) : 0;
@@ -85,12 +85,16 @@ void pack_along(const Operand<T>& m, int64_t first, int64_t count, int64_t width
     for (int64_t i = 0; i < width; ++i) out[k * width + i] = from[i][k];
 }
 
+// The most lines that a panel can have: those of A's or of B's, whichever are more.
+template <class T>
+constexpr int widest_panel = 2 * lanes<T> > 16 ? 2 * lanes<T> : 16;
+
 // Lines first .. first+count-1 of m at k0 .. k0+n-1, as n groups of `width` >= count: out[k * width + i]. What lies
 // behind the last line of a group is a number of no meaning. Writes up to `lanes` elements beyond the panel. bf16 is
 // packed as floats.
 template <class T, int V = 1>
 void pack_panel(const Operand<T>& m, int64_t first, int64_t count, int64_t width, int64_t k0, int64_t n, Wide<T>* out) {
-  if constexpr (V < 4)
+  if constexpr (V * lanes<T> < widest_panel<T>)
     if (width > V * lanes<T>) return pack_panel<T, V + 1>(m, first, count, width, k0, n, out);
   if (m.along_k)
     pack_along<T, V>(m, first, count, width, k0, n, out);
