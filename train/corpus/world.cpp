@@ -132,7 +132,11 @@ class Coiner {
   std::string coin(int syllables, Words endings) {
     for (;;) {
       std::string word;
-      for (int i = 0; i < syllables; ++i) word += one(onsets) + (i + 1 < syllables ? one(vowels) : std::string());
+      for (int i = 0; i < syllables; ++i) {
+        // Two statements, for in one the compiler would choose which is drawn first; the vowel is.
+        const std::string vowel = i + 1 < syllables ? one(vowels) : std::string();
+        word += one(onsets) + vowel;
+      }
       word += one(endings);
       if (taken_.insert(word).second) return word;
     }
