@@ -67,8 +67,7 @@ struct EmulatedTiles {
       for (int n = 0; n < 16; ++n) {
         float sum[2] = {0, 0}, before;
         for (int k = 0; k < 32; ++k)
-          sum[k % 2] = __builtin_fmaf(number<a>(m, k),
-                                      number<b>(k / 2, 2 * n + k % 2), sum[k % 2]);
+          sum[k % 2] = __builtin_fmaf(number<a>(m, k), number<b>(k / 2, 2 * n + k % 2), sum[k % 2]);
         __builtin_memcpy(&before, &tile[c][m][4 * n], sizeof before);
         const float after = before + (sum[0] + sum[1]);
         __builtin_memcpy(&tile[c][m][4 * n], &after, sizeof after);

@@ -5,6 +5,7 @@
 // Inside, everything is transposed: a score tile has a row for each key and a column for each query. The lanes of a
 // vector are then different queries, so maxima and sums need no step across lanes, K and V are read as they lie, and
 // no head width is special.
+#include "tensor/cpu/attention_last.h"
 #include "tensor/cpu/attention_products.h"
 
 namespace switchyard::cpu::SWITCHYARD_ISA {
@@ -32,11 +33,6 @@ struct Block {
     const int64_t first = index * tile, count = least(tile, s.Tq - first), position = s.Tk - s.Tq + first;
     const int64_t edge = position + 1 - least(s.window, s.Tk + tile);  // without a window, before every key
     return {first, count, round_up(count, lanes<T>), position, edge > 0 ? edge : 0, position + count, edge};
-  }
-  // One query of each head that reads the same keys; all of them are the last of their sequence.
-  static Block of_heads(const AttentionShape& s) {
-    const int64_t count = s.H / s.K, begin = s.Tk - least(s.window, s.Tk);
-    return {0, count, round_up(count, lanes<T>), s.Tk - 1, begin, s.Tk, begin - tile};
   }
   // Keys of the tile that begins at `key` and may go up to `last`; large where no query is masked.
   int64_t tile_keys(int64_t key, int64_t last) const {
@@ -120,13 +116,13 @@ struct Running {
 
 // One block. All pointers are to its first query, or to the first key of its key/value head.
 template <class T>
-void attend(const AttentionShape& s, const Block<T>& block, const T* q, int64_t q_row, const T* k, const T* v, T* y,
-            int64_t y_row, Wide<T>* logsumexp, Wide<T>* scratch) {
+void attend(const AttentionShape& s, const Block<T>& block, const T* q, const T* k, const T* v, T* y,
+            Wide<T>* logsumexp, Wide<T>* scratch) {
   using W = Wide<T>;
   const int64_t D = s.D;
   Running<W> run(scratch, D);
   W* const from_bf16 = scratch + Running<W>::elements(D);
-  transpose(block.count, block.width, D, q, q_row, W(s.scale), run.q, tile);
+  transpose(block.count, block.width, D, q, s.query_row, W(s.scale), run.q, tile);
   for (int64_t key = block.begin, n; key < block.end; key += n) {
     n = block.tile_keys(key, block.end);
     const int64_t column = block.first_column(key), last = block.last_column(key + n), at = key * s.key_row;
@@ -139,7 +135,7 @@ void attend(const AttentionShape& s, const Block<T>& block, const T* q, int64_t 
     product(D, cols, n, transposed(values), run.scores + column, tile, true, run.y + column, tile);
   }
   run.divide_by_sum(D, block.width);
-  transpose(D, D, block.count, run.y, tile, W(1), y, y_row);
+  transpose(D, D, block.count, run.y, tile, W(1), y, s.H * D);
   for (int64_t i = 0; i < block.count; ++i) logsumexp[i] = run.largest[i] + log_of(run.sum[i]);
 }
 
@@ -284,21 +280,25 @@ void sum_parts(const AttentionShape& s, const Split<T>& split, T* dq) {
 
 }  // namespace
 
-// The longest blocks of a head, those of its last queries, go first. A single query makes poor use of a vector: there
-// the heads that share a key/value head stand side by side in a block, and their keys are read once for all of them.
+// The longest blocks of a head, those of its last queries, go first.
 template <class T>
 void attention(const AttentionShape& s, const T* q, const T* k, const T* v, T* y, Wide<T>* logsumexp) {
   const int64_t D = s.D, group = s.H / s.K, blocks = (s.Tq + tile - 1) / tile;
-  const bool side_by_side = s.Tq == 1 && group <= tile;
-  const int64_t step = side_by_side ? group : 1, q_row = side_by_side ? D : s.query_row;
-  parallel_with_scratch<T>(
-      s.B * (s.H / step) * blocks, Running<T>::elements(D) + of_bf16<T> * D * tile, [&](int64_t i, Wide<T>* scratch) {
-        const Block block = side_by_side ? Block<T>::of_heads(s) : Block<T>::of_queries(s, blocks - 1 - i % blocks);
-        const int64_t h = i / blocks * step % s.H, b = i / blocks * step / s.H, keys = b * s.key_batch + h / group * D;
-        attend(s, block, q + b * s.query_batch + block.first * s.query_row + h * D, q_row, k + keys, v + keys,
-               y + ((b * s.Tq + block.first) * s.H + h) * D, side_by_side ? D : s.H * D,
-               logsumexp + (b * s.H + h) * s.Tq + block.first, scratch);
-      });
+  if (s.Tq == 1) {
+    parallel_with_scratch<T>(s.B * s.K, group * s.Tk, [&](int64_t i, Wide<T>* scratch) {
+      const int64_t b = i / s.K, kv = i % s.K, keys = b * s.key_batch + kv * D, first = b * s.H + kv * group;
+      attend_last(s, group, q + b * s.query_batch + kv * group * D, k + keys, v + keys, y + first * D,
+                  logsumexp + first, scratch);
+    });
+    return;
+  }
+  const int64_t elements = Running<T>::elements(D) + of_bf16<T> * D * tile;
+  parallel_with_scratch<T>(s.B * s.H * blocks, elements, [&](int64_t i, Wide<T>* scratch) {
+    const Block block = Block<T>::of_queries(s, blocks - 1 - i % blocks);
+    const int64_t h = i / blocks % s.H, b = i / blocks / s.H, keys = b * s.key_batch + h / group * D;
+    attend(s, block, q + b * s.query_batch + block.first * s.query_row + h * D, k + keys, v + keys,
+           y + ((b * s.Tq + block.first) * s.H + h) * D, logsumexp + (b * s.H + h) * s.Tq + block.first, scratch);
+  });
 }
 
 template <class T>

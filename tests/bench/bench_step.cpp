@@ -44,6 +44,7 @@ int run(int argc, char** argv) {
     else
       preset = find_preset(argv[i]);
   }
+  preset.model.dropout = 0;  // those that it is compared with have none
   Transformer model(preset.model, 0, dtype_of(compute));
   AdamW optimizer(model, preset.train);
   Random random{{1, 1}};
