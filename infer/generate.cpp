@@ -15,6 +15,13 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 }  // namespace
 
+void narrow_weights(Transformer& model) {
+  model.visit([&](const std::string& name, Var& parameter) {
+    const bool routes = name.find(".router") != std::string::npos;
+    if (parameter.shape().rank() > 1 && !routes) parameter.set_value(cast(parameter.value(), model.dtype()));
+  });
+}
+
 Decoder::Decoder(Transformer& model, std::optional<int64_t> capacity)
     : model_(model),
       capacity_(capacity.value_or(model.config().context)),

@@ -53,6 +53,10 @@ struct Generated {
 Generated generate(Transformer& model, const Tokenizer& tokenizer, std::string_view prompt,
                    const GenerateConfig& config, const std::function<void(std::string_view)>& on_text = {});
 
+// From now on the model's matrices are kept as its products read them: those of a bf16 model in bf16, the routers' as
+// they are. They were rounded at each use, so no logit changes; but training must not go on from them.
+void narrow_weights(Transformer& model);
+
 // A model with the tokens that it has seen: gives the logits of the next one.
 class Decoder {
  public:

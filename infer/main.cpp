@@ -56,6 +56,7 @@ int run_generate(const Options& options) {
   const std::string prompt = read_prompt(options);
   const Device device = placed(options.place.device);
   Transformer model = load_model(options.model, dtype_of(options.place.compute), device);
+  narrow_weights(model);
   const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(options.model) / "tokenizer.json");
   stop_on_interrupt();
   const Generated made = generate(model, tokenizer, prompt, options.generate, [](std::string_view text) {

@@ -124,6 +124,21 @@ TEST_CASE("generate: every step's logits are those of the whole text at once") {
   MESSAGE("largest difference of a logit: " << worst);
 }
 
+TEST_CASE("generate: weights kept in bf16 change no logit of a bf16 model, f32 weights stay as they are") {
+  for (Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    Transformer model(config_of(), 7, dtype), narrow(config_of(), 7, dtype);
+    narrow_weights(narrow);
+    Decoder wide_decoder(model), narrow_decoder(narrow);
+    for (int32_t id : {3, 250, 9, 9, 31}) {
+      const std::span<const float> want = wide_decoder.feed({&id, 1}), got = narrow_decoder.feed({&id, 1});
+      CHECK(std::vector(got.begin(), got.end()) == std::vector(want.begin(), want.end()));
+    }
+    int64_t narrow_matrices = 0;
+    narrow.visit([&](const std::string&, Var& p) { narrow_matrices += p.dtype() == Dtype::bf16; });
+    CHECK((narrow_matrices > 0) == (dtype == Dtype::bf16));
+  }
+}
+
 TEST_CASE("generate: tokens may come one by one or together") {
   Transformer model(config_of());
   const std::vector<int32_t> ids = some_ids(20, 3);
