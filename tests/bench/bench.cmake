@@ -23,8 +23,10 @@ foreach(bench bench_gemm bench_machine)
   endif()
 endforeach()
 
-add_executable(bench_step EXCLUDE_FROM_ALL tests/bench/bench_step.cpp)
-target_link_libraries(bench_step PRIVATE switchyard)
+foreach(bench step generate)
+  add_executable(bench_${bench} EXCLUDE_FROM_ALL tests/bench/bench_${bench}.cpp)
+  target_link_libraries(bench_${bench} PRIVATE switchyard)
+endforeach()
 
 # The GPU's kernels. cuBLAS is looked for when the program runs, so nothing is linked but dlopen.
 set(DEVICE_BENCH tests/bench/bench_device.cpp tests/bench/device_matrix.cpp tests/bench/device_attention.cpp
