@@ -3,9 +3,9 @@
 namespace switchyard {
 
 Var grouped_linear(const Var& x, const Var& w, const RoutingPlan& plan, Rows rows) {
-  check(x.shape().rows() == (rows == Rows::token ? plan.tokens : plan.slots),
-        "grouped_linear: x of shape {} for a plan of {} tokens and {} slots", x.shape().text(), plan.tokens,
-        plan.slots);
+  if (x.shape().rows() != (rows == Rows::token ? plan.tokens : plan.slots))
+    fail("grouped_linear: x of shape {} for a plan of {} tokens and {} slots", x.shape().text(), plan.tokens,
+         plan.slots);
   const Tensor row = rows == Rows::token ? plan.slot_token : Tensor(), begin = plan.offset;
   const Tensor first = plan.token_offset, slot = plan.token_slot;
   //@begin grouped-linear
@@ -28,8 +28,8 @@ Var grouped_linear(const Var& x, const Var& w, const RoutingPlan& plan, Rows row
 
 Var combine(const Var& slots, const RoutingPlan& plan) {
   const Var& gate = plan.gate;
-  check(slots.shape().rows() == plan.slots && gate.shape().count() == plan.slots,
-        "combine: slots {} and gates {} for a plan of {} slots", slots.shape().text(), gate.shape().text(), plan.slots);
+  if (slots.shape().rows() != plan.slots || gate.shape().count() != plan.slots)
+    fail("combine: slots {} and gates {} for {} slots", slots.shape().text(), gate.shape().text(), plan.slots);
   Tensor y = combine(plan.token_offset, plan.token_slot, gate.value(), slots.value());
   return make("combine", y, {slots, gate}, [offset = plan.offset, token = plan.slot_token](Node& n) {
     const Var &slots = n.inputs[0], &gate = n.inputs[1];

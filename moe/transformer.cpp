@@ -52,7 +52,7 @@ Transformer::Transformer(const ModelConfig& c, uint64_t seed, Dtype dtype, Devic
 
 ForwardResult Transformer::operator()(const Tensor& tokens, const ForwardOptions& options) {
   const int64_t B = tokens.shape()[0], T = tokens.shape()[1];
-  check(B > 0, "tokens of shape {}: needs at least one sequence", tokens.shape().text());
+  if (B <= 0) fail("tokens of shape {}: needs at least one sequence", tokens.shape().text());
   const int64_t before = options.cache ? options.cache->at(0).length : 0;
   check(before + T <= config_.context, "{} tokens: the context holds {}", before + T, config_.context);
   const auto drop = [&](const Var& x) {

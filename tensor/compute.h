@@ -13,12 +13,13 @@ inline void same_dtype(const char* op, const Tensor& a, const Tensor& b) {
   same_device(op, a, b);
 }
 inline void same_shape(const char* op, const Tensor& a, const Tensor& b) {
-  check(a.shape() == b.shape() && a.dtype() == b.dtype(), "{} of {} {} and {} {}: must be alike", op, name(a.dtype()),
-        a.shape().text(), name(b.dtype()), b.shape().text());
+  if (a.shape() != b.shape() || a.dtype() != b.dtype())
+    fail("{} of {} {} and {} {}: must be alike", op, name(a.dtype()), a.shape().text(), name(b.dtype()),
+         b.shape().text());
   same_device(op, a, b);
 }
 inline void needs(const char* op, const char* what, const Tensor& x, const Shape& shape) {
-  check(x.shape() == shape, "{}: {} of shape {}, must be {}", op, what, x.shape().text(), shape.text());
+  if (x.shape() != shape) fail("{}: {} of shape {}, must be {}", op, what, x.shape().text(), shape.text());
 }
 // An i32 tensor's elements, or null where it is undefined.
 inline const int32_t* indices(const Tensor& x) { return x.defined() ? x.data<int32_t>() : nullptr; }

@@ -17,6 +17,7 @@ template <class... Args>
   throw Error(fmt::format(message, std::forward<Args>(args)...));
 }
 
+// Its arguments are computed even where all is well: where that is a text, and often, write `if (…) fail(…)`.
 template <class... Args>
 void check(bool condition, fmt::format_string<Args...> message, Args&&... args) {
   if (!condition) [[unlikely]]

@@ -39,7 +39,7 @@ Tensor unary_backward(Unary op, const Tensor& x, const Tensor& dy) {
 }
 
 Tensor swiglu(const Tensor& gate_up) {
-  check(gate_up.cols() % 2 == 0, "swiglu of shape {}: the last axis must be even", gate_up.shape().text());
+  if (gate_up.cols() % 2 != 0) fail("swiglu of shape {}: the last axis must be even", gate_up.shape().text());
   const int64_t F = gate_up.cols() / 2;
   return compute(gate_up, gate_up.shape().with_last(F),
                  [&](auto& k, auto* y) { k.swiglu(gate_up.rows(), F, ptr(gate_up, y), y); });
@@ -76,7 +76,8 @@ Tensor cast(const Tensor& x, Dtype dtype) {
 
 Tensor repeat_row(const Tensor& x, Shape shape) {
   const int64_t n = x.count(), rows = n ? shape.count() / n : 0;
-  check(rows * n == shape.count(), "repeat_row of shape {} to {}: must be whole rows", x.shape().text(), shape.text());
+  if (rows * n != shape.count())
+    fail("repeat_row of shape {} to {}: must be whole rows", x.shape().text(), shape.text());
   return compute(x, shape, [&](auto& k, auto* y) { k.repeat_row(rows, n, ptr(x, y), y); });
 }
 
@@ -111,7 +112,7 @@ Tensor row_dot(const Tensor& a, const Tensor& b) {
 }
 
 Tensor scale_rows(const Tensor& x, const Tensor& s) {
-  check(s.count() == x.rows(), "scale_rows: {} factors for shape {}", s.count(), x.shape().text());
+  if (s.count() != x.rows()) fail("scale_rows: {} factors for shape {}", s.count(), x.shape().text());
   return compute(x, x.shape(), [&](auto& k, auto* y) { k.scale_rows(x.rows(), x.cols(), ptr(x, y), wide(s, y), y); });
 }
 
@@ -158,8 +159,9 @@ struct Product {
       : M(transpose_a ? a.cols() : a.rows()),
         N(transpose_b ? b.rows() : b.cols()),
         K(transpose_a ? a.rows() : a.cols()) {
-    check((transpose_b ? b.cols() : b.rows()) == K, "matmul of {}{} and {}{}: inner sizes differ", a.shape().text(),
-          transpose_a ? " transposed" : "", b.shape().text(), transpose_b ? " transposed" : "");
+    if ((transpose_b ? b.cols() : b.rows()) != K)
+      fail("matmul of {}{} and {}{}: inner sizes differ", a.shape().text(), transpose_a ? " transposed" : "",
+           b.shape().text(), transpose_b ? " transposed" : "");
   }
 };
 
@@ -227,8 +229,8 @@ NormGradients layer_norm_backward(const Tensor& x, const Tensor& w, const Tensor
 namespace {
 
 void needs_heads(const char* op, const Tensor& x, Heads h) {
-  check(x.shape().rank() == 4 && x.shape()[2] == h.H + 2 * h.K && x.shape()[3] == h.D,
-        "{} of shape {}: must be (B, T, {}, {})", op, x.shape().text(), h.H + 2 * h.K, h.D);
+  if (x.shape().rank() != 4 || x.shape()[2] != h.H + 2 * h.K || x.shape()[3] != h.D)
+    fail("{} of shape {}: must be (B, T, {}, {})", op, x.shape().text(), h.H + 2 * h.K, h.D);
 }
 AttentionShape fused_shape(const Tensor& x, Heads h, int64_t window = all_keys) {
   check(window >= 1, "attention with a window of {}: must be 1 or more, for a token sees itself", window);
@@ -301,8 +303,8 @@ void store_keys_values(const Tensor& x, Heads h, const Tensor& keys, const Tenso
 
 Tensor attention_cached(const Tensor& x, Heads h, const Tensor& keys, const Tensor& values, int64_t length,
                         int64_t window) {
-  check(x.shape().rank() == 4 && x.shape()[2] >= h.H && x.shape()[3] == h.D,
-        "attention_cached of shape {}: must be (B, T, {} or more, {})", x.shape().text(), h.H, h.D);
+  if (x.shape().rank() != 4 || x.shape()[2] < h.H || x.shape()[3] != h.D)
+    fail("attention_cached of shape {}: must be (B, T, {} or more, {})", x.shape().text(), h.H, h.D);
   same_shape("attention_cached", keys, values);
   check(length >= x.shape()[1] && length <= keys.shape()[1], "attention_cached: length {} of {} cached and {} queried",
         length, keys.shape()[1], x.shape()[1]);
@@ -332,8 +334,8 @@ Tensor first_rows(const Tensor& cache, int64_t length) {
 }
 
 RowLosses cross_entropy(const Tensor& logits, const Tensor& target) {
-  check(target.count() == logits.rows(), "cross_entropy: {} targets for logits {}", target.count(),
-        logits.shape().text());
+  if (target.count() != logits.rows())
+    fail("cross_entropy: {} targets for logits {}", target.count(), logits.shape().text());
   same_device("cross_entropy", target, logits);
   RowLosses r{wide_like(logits, {logits.rows()}), wide_like(logits, {logits.rows()})};
   with_float_type(logits.dtype(), [&]<class T>() {

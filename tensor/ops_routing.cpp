@@ -6,7 +6,7 @@ namespace switchyard {
 Tensor grouped_forward(const Tensor& offset, const Tensor& row, int64_t slots, const Tensor& x, const Tensor& weights) {
   const int64_t E = weights.shape()[0], out = weights.shape()[1], in = weights.shape()[2];
   needs("grouped_forward", "offset", offset, {E + 1});
-  check(x.cols() == in, "grouped_forward: x of shape {} for weights {}", x.shape().text(), weights.shape().text());
+  if (x.cols() != in) fail("grouped_forward: x of shape {} for weights {}", x.shape().text(), weights.shape().text());
   const Tensor w = cast(weights, x.dtype());
   return compute(x, {slots, out}, [&](auto& k, auto* y) {
     k.grouped_forward(slots, E, out, in, indices(offset), indices(row), ptr(x, y), ptr(w, y), y);
@@ -15,8 +15,8 @@ Tensor grouped_forward(const Tensor& offset, const Tensor& row, int64_t slots, c
 
 Tensor grouped_backward_input(const Tensor& offset, const Tensor& dy, const Tensor& weights) {
   const int64_t E = weights.shape()[0], out = weights.shape()[1], in = weights.shape()[2];
-  check(dy.cols() == out, "grouped_backward_input: dy of shape {} for weights {}", dy.shape().text(),
-        weights.shape().text());
+  if (dy.cols() != out)
+    fail("grouped_backward_input: dy of shape {} for weights {}", dy.shape().text(), weights.shape().text());
   const Tensor w = cast(weights, dy.dtype());
   return compute(dy, {dy.rows(), in}, [&](auto& k, auto* dx) {
     k.grouped_backward_input(dy.rows(), E, out, in, indices(offset), ptr(dy, dx), ptr(w, dx), dx);
@@ -25,8 +25,8 @@ Tensor grouped_backward_input(const Tensor& offset, const Tensor& dy, const Tens
 
 Tensor grouped_backward_weight(const Tensor& offset, const Tensor& row, const Tensor& dy, const Tensor& x,
                                const Shape& w) {
-  check(dy.cols() == w[1] && x.cols() == w[2], "grouped_backward_weight: dy {} and x {} for weights {}",
-        dy.shape().text(), x.shape().text(), w.text());
+  if (dy.cols() != w[1] || x.cols() != w[2])
+    fail("grouped_backward_weight: dy {} and x {} for weights {}", dy.shape().text(), x.shape().text(), w.text());
   Tensor dw = wide_like(dy, w);
   with_float_type(dy.dtype(), [&]<class T>() {
     kernels<T>(dy.device())
@@ -84,7 +84,7 @@ Tensor gather_rows_backward(const Tensor& dy, const Tensor& index, const Shape& 
 }
 
 Tensor take_columns(const Tensor& x, const Tensor& index) {
-  check(index.rows() == x.rows(), "take_columns: index {} for {}", index.shape().text(), x.shape().text());
+  if (index.rows() != x.rows()) fail("take_columns: index {} for {}", index.shape().text(), x.shape().text());
   return compute(x, index.shape(), [&](auto& k, auto* y) {
     k.take_columns(x.rows(), x.cols(), index.cols(), indices(index), ptr(x, y), y);
   });
@@ -98,8 +98,8 @@ Tensor take_columns_backward(const Tensor& dy, const Tensor& index, const Shape&
 
 void copy_columns(const Tensor& x, int64_t from, Tensor& y, int64_t to, int64_t width) {
   same_dtype("copy_columns", x, y);
-  check(x.rows() == y.rows() && from >= 0 && to >= 0 && from + width <= x.cols() && to + width <= y.cols(),
-        "copy_columns: {} columns from {} of {} to {} of {}", width, from, x.shape().text(), to, y.shape().text());
+  if (!(x.rows() == y.rows() && from >= 0 && to >= 0 && from + width <= x.cols() && to + width <= y.cols()))
+    fail("copy_columns: {} columns from {} of {} to {} of {}", width, from, x.shape().text(), to, y.shape().text());
   with_float_type(x.dtype(), [&]<class T>() {
     kernels<T>(x.device())
         .copy_rows(1, x.rows(), width, x.data<T>() + from, x.cols(), 0, y.data<T>() + to, y.cols(), 0);

@@ -26,7 +26,7 @@ class Shape {
   // Negative axes count from the end: shape[-1] is the last.
   int64_t operator[](int axis) const {
     const int index = axis < 0 ? axis + rank_ : axis;
-    check(index >= 0 && index < rank_, "axis {} of shape {}: no such axis", axis, text());
+    if (index < 0 || index >= rank_) fail("axis {} of shape {}: no such axis", axis, text());
     return sizes_[index];
   }
   // Elements in all: the product of the sizes, 1 for rank 0.
@@ -57,7 +57,7 @@ class Shape {
 
  private:
   Shape with(int axis, int64_t size) const {
-    check(axis >= 0 && axis < rank_, "axis {} of shape {}: no such axis", axis, text());
+    if (axis < 0 || axis >= rank_) fail("axis {} of shape {}: no such axis", axis, text());
     Shape other = *this;
     other.sizes_[axis] = size;
     return other;

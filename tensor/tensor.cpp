@@ -28,8 +28,8 @@ Tensor Tensor::full(Shape shape, double value, Dtype dtype, Device device) {
 }
 
 Tensor Tensor::from(std::span<const double> values, Shape shape, Dtype dtype) {
-  check(static_cast<int64_t>(values.size()) == shape.count(), "{} values for shape {}: must be {}", values.size(),
-        shape.text(), shape.count());
+  if (static_cast<int64_t>(values.size()) != shape.count())
+    fail("{} values for shape {}: must be {}", values.size(), shape.text(), shape.count());
   Tensor tensor(shape, dtype);
   with_float_type(dtype, [&]<class T>() {
     for (size_t i = 0; i < values.size(); ++i) tensor.data<T>()[i] = static_cast<T>(values[i]);
@@ -38,8 +38,8 @@ Tensor Tensor::from(std::span<const double> values, Shape shape, Dtype dtype) {
 }
 
 Tensor Tensor::from(std::span<const int32_t> values, Shape shape) {
-  check(static_cast<int64_t>(values.size()) == shape.count(), "{} values for shape {}: must be {}", values.size(),
-        shape.text(), shape.count());
+  if (static_cast<int64_t>(values.size()) != shape.count())
+    fail("{} values for shape {}: must be {}", values.size(), shape.text(), shape.count());
   Tensor tensor(shape, Dtype::i32);
   std::copy(values.begin(), values.end(), tensor.data<int32_t>());
   return tensor;
@@ -59,20 +59,20 @@ std::vector<double> Tensor::values() const {
 }
 
 double Tensor::item() const {
-  check(count() == 1, "item() of shape {}: needs exactly one element", shape_.text());
+  if (count() != 1) fail("item() of shape {}: needs exactly one element", shape_.text());
   return values()[0];
 }
 
 Tensor Tensor::reshape(Shape shape) const {
-  check(shape.count() == count(), "reshape {} to {}: the counts differ", shape_.text(), shape.text());
+  if (shape.count() != count()) fail("reshape {} to {}: the counts differ", shape_.text(), shape.text());
   Tensor view = *this;
   view.shape_ = shape;
   return view;
 }
 
 Tensor Tensor::rows(int64_t first, int64_t last) const {
-  check(shape_.rank() >= 1 && 0 <= first && first <= last && last <= shape_[0], "rows {}..{} of shape {}: out of range",
-        first, last, shape_.text());
+  if (!(shape_.rank() >= 1 && 0 <= first && first <= last && last <= shape_[0]))
+    fail("rows {}..{} of shape {}: out of range", first, last, shape_.text());
   Tensor view = *this;
   //@begin rows
   view.shape_ = shape_.with_first(last - first);

@@ -351,7 +351,7 @@ struct {
      [] {
        return grouped_linear(ones({1, 2}), ones({1, 2, 3}), plans()[0], Rows::token);
      }},
-    {"combine: slots (2, 2) and gates (1) for a plan of 1 slots",
+    {"combine: slots (2, 2) and gates (1) for 1 slots",
      [] {
        return combine(ones({2, 2}), plans()[0]);
      }},

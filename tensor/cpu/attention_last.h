@@ -14,23 +14,33 @@ void score_keys(int64_t n, int64_t D, const Operand<T>& q, int64_t r, const Oper
   constexpr int J = line_sums / R;
   int64_t j = 0;
   for (; j + J <= n; j += J) multiply_lines<T, R, J>(D, q, r, keys, j, false, scores, n);
+  if constexpr (J > 4)
+    for (; j + 4 <= n; j += 4) multiply_lines<T, R, 4>(D, q, r, keys, j, false, scores, n);
   for (; j < n; ++j) multiply_lines<T, R, 1>(D, q, r, keys, j, false, scores, n);
 }
 
-// y (D) = sum over n keys of p[j] v[j], in order; V vectors of y at a time.
+// V vectors of y = sum over n keys of p[j] v[j], in order.
 template <int V, class T>
-void add_values(int64_t n, int64_t D, const Wide<T>* p, const T* v, int64_t row, T* y) {
-  constexpr int L = lanes<T>;
-  for (int64_t d = 0; d < D; d += V * L) {
-    const auto part = [&](int i) { return D - d - i * L; };  // what is left of the row
-    Vec<T> sum[V] = {};
-    for (int64_t j = 0; j < n; ++j)
+void add_values(int64_t n, const Wide<T>* p, const T* v, int64_t row, T* y) {
+  Vec<T> sum[V] = {};
+  for (int64_t j = 0; j < n; ++j, v += row)
 #pragma GCC unroll 4
-      for (int i = 0; i < V; ++i)
-        if (part(i) > 0) sum[i] += p[j] * load_up_to(v + j * row + d + i * L, part(i));
-    for (int i = 0; i < V; ++i)
-      if (part(i) > 0) store_up_to(y + d + i * L, sum[i], part(i));
-  }
+    for (int i = 0; i < V; ++i) sum[i] += p[j] * load(v + i * lanes<T>);
+#pragma GCC unroll 4
+  for (int i = 0; i < V; ++i) store(y + i * lanes<T>, sum[i]);
+}
+
+// All D numbers of y.
+template <class T>
+void add_rows(int64_t n, int64_t D, const Wide<T>* p, const T* v, int64_t row, T* y) {
+  constexpr int L = lanes<T>;
+  int64_t d = 0;
+  for (; d + 4 * L <= D; d += 4 * L) add_values<4>(n, p, v + d, row, y + d);
+  for (; d + L <= D; d += L) add_values<1>(n, p, v + d, row, y + d);
+  if (d == D) return;
+  Vec<T> sum{};
+  for (int64_t j = 0; j < n; ++j) sum += p[j] * load_part(v + j * row + d, D - d);
+  store_part(y + d, sum, D - d);
 }
 
 // The queries that read one key/value head: `group` of them, D apart. All pointers are to the first.
@@ -48,8 +58,7 @@ void attend_last(const AttentionShape& s, int64_t group, const T* q, const T* k,
     const Wide<T> shift = finite_maximum(n, p), sum = sum_exp(n, p, shift);
     map_row([=](Vec<T> x) { return exp<Wide<T>>(x - shift) / sum; }, n, p, p);
     logsumexp[r] = shift + log_of(sum);
-    D <= 2 * lanes<T> ? add_values<2>(n, D, p, v + begin * s.key_row, s.key_row, y + r * D)
-                      : add_values<4>(n, D, p, v + begin * s.key_row, s.key_row, y + r * D);
+    add_rows(n, D, p, v + begin * s.key_row, s.key_row, y + r * D);
   }
 }
 
