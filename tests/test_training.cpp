@@ -261,25 +261,27 @@ TEST_CASE("thirty steps halve the loss and move every expert and every parameter
   }
 }
 
-TEST_CASE("the same bits for any number of threads") {
+TEST_CASE("the same bits for any number of threads, in f32 and in bf16") {
   ModelConfig c = dense();
   c.experts = 4, c.top_k = 2, c.dropout = 0.1;
   const int usual = threads();
-  std::vector<std::vector<Numbers>> results;
-  for (int count : {1, 2, 3}) {
-    set_threads(count);
-    Transformer model(c, 1);
-    AdamW optimizer(model, {});
-    for (uint64_t step = 0; step < 3; ++step) {
-      Pass pass{.training = true, .seed = step};
-      backward(loss_of(model, random_tokens(16, 6, c.vocab, step), &pass));
-      optimizer.step(0.01, 1);
+  for (Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    std::vector<std::vector<Numbers>> results;
+    for (int count : {1, 2, 3}) {
+      set_threads(count);
+      Transformer model(c, 1, dtype);
+      AdamW optimizer(model, {});
+      for (uint64_t step = 0; step < 3; ++step) {
+        Pass pass{.training = true, .seed = step};
+        backward(loss_of(model, random_tokens(16, 6, c.vocab, step), &pass));
+        optimizer.step(0.01, 1);
+      }
+      results.push_back(values(model));
     }
-    results.push_back(values(model));
+    CHECK(results[0] == results[1]);
+    CHECK(results[0] == results[2]);
   }
   set_threads(usual);
-  CHECK(results[0] == results[1]);
-  CHECK(results[0] == results[2]);
 }
 
 TEST_SUITE_END();

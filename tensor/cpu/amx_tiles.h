@@ -66,8 +66,10 @@ struct EmulatedTiles {
     for (int m = 0; m < 16; ++m)
       for (int n = 0; n < 16; ++n) {
         float sum[2] = {0, 0}, before;
-        for (int k = 0; k < 32; ++k)
-          sum[k % 2] = __builtin_fmaf(number<a>(m, k), number<b>(k / 2, 2 * n + k % 2), sum[k % 2]);
+        for (int k = 0; k < 32; ++k) {
+          const float x = number<a>(m, k), y = number<b>(k / 2, 2 * n + k % 2);
+          sum[k % 2] = __builtin_fmaf(x, y, sum[k % 2]);
+        }
         __builtin_memcpy(&before, &tile[c][m][4 * n], sizeof before);
         const float after = before + (sum[0] + sum[1]);
         __builtin_memcpy(&tile[c][m][4 * n], &after, sizeof after);

@@ -22,12 +22,14 @@ void score_keys(int64_t n, int64_t D, const Operand<T>& q, int64_t r, const Oper
 // V vectors of y = sum over n keys of p[j] v[j], in order.
 template <int V, class T>
 void add_values(int64_t n, const Wide<T>* p, const T* v, int64_t row, T* y) {
+  //@begin values
   Vec<T> sum[V] = {};
   for (int64_t j = 0; j < n; ++j, v += row)
 #pragma GCC unroll 4
     for (int i = 0; i < V; ++i) sum[i] += p[j] * load(v + i * lanes<T>);
 #pragma GCC unroll 4
   for (int i = 0; i < V; ++i) store(y + i * lanes<T>, sum[i]);
+  //@end values
 }
 
 // All D numbers of y.

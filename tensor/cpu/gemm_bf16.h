@@ -82,10 +82,10 @@ struct DotPairs {
     pack_pairs<2>(m, first, count, cols, k0, n, out);
   }
 
-  //@begin dot-tile
   template <int R, class Out>
   [[gnu::target("avx512bf16")]] static void tile(int64_t K, const bf16* a, const bf16* b, int64_t width, bool add,
                                                  Out* c, int64_t c_stride) {
+    //@begin dot-tile
     Vec<float> sum[R][2] = {};
     for (int64_t k = 0; k < K; k += 2, a += 2 * R, b += 2 * cols) {
       const __m512bh b0 = pairs_at(b), b1 = pairs_at(b + cols);
@@ -99,8 +99,8 @@ struct DotPairs {
       }
     }
     store_tile<R>(sum, width, add, c, c_stride);
+    //@end dot-tile
   }
-  //@end dot-tile
   template <int R = rows, class Out>
   static void multiply(int64_t height, int64_t K, const bf16* a, const bf16* b, int64_t width, bool add, Out* c,
                        int64_t c_stride) {

@@ -58,12 +58,13 @@ template <>
   __builtin_memcpy(&halves, p, sizeof halves);
   return Vec<float>(__builtin_convertvector(halves, FloatBits) << 16);
 }
-// To nearest, ties to even: half a unit, less a hair if the last place is even.
+// To nearest, ties to even: half a unit, less one if the last place is even.
 template <>
 [[gnu::always_inline]] inline void store(bf16* p, Vec<float> v) {
   const FloatBits bits = FloatBits(v), nan = FloatBits{} + 0x7fff0000u;
   const FloatBits rounded = bits + 0x7fffu + (bits >> 16 & 1u);
-  const Halves halves = __builtin_convertvector((v == v ? rounded : nan) >> 16, Halves);
+  const FloatBits kept = (v == v ? rounded : nan) >> 16;
+  const Halves halves = __builtin_convertvector(kept, Halves);
   __builtin_memcpy(p, &halves, sizeof halves);
 }
 //@end bf16

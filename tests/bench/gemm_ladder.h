@@ -106,6 +106,7 @@ void packed(int64_t M, int64_t N, int64_t K, const T* a, const T* b, T* c) {
 // The limit: multiply-adds on registers alone, `steps` times 24 vectors. Returns a number that depends on all of them.
 template <class T>
 T fma_loop(int64_t steps) {
+  //@begin limit
   Vec<T> sum[24];
   Vec<T> x = splat(T(0.5)), y = splat(T(1));
 #pragma GCC unroll 24
@@ -116,6 +117,7 @@ T fma_loop(int64_t steps) {
 #pragma GCC unroll 24
   for (int i = 1; i < 24; ++i) sum[0] += sum[i];
   return sum_lanes<T>(sum[0]);
+  //@end limit
 }
 template <class T>
 constexpr double fma_loop_flops = 2.0 * 24 * lanes<T>;  // of one step
