@@ -284,7 +284,7 @@ void sum_parts(const AttentionShape& s, const Split<T>& split, T* dq) {
 template <class T>
 void attention(const AttentionShape& s, const T* q, const T* k, const T* v, T* y, Wide<T>* logsumexp) {
   const int64_t D = s.D, group = s.H / s.K, blocks = (s.Tq + tile - 1) / tile;
-  if (s.Tq == 1) {
+  if (s.Tq == 1 && s.Tk > 1) {  // in generation: a text of one token is trained on by tiles, as its backward does
     parallel_with_scratch<T>(s.B * s.K, group * s.Tk, [&](int64_t i, Wide<T>* scratch) {
       const int64_t b = i / s.K, kv = i % s.K, keys = b * s.key_batch + kv * D, first = b * s.H + kv * group;
       attend_last(s, group, q + b * s.query_batch + kv * group * D, k + keys, v + keys, y + first * D,
