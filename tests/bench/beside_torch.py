@@ -4,8 +4,8 @@
   python3 tests/bench/beside_torch.py MOE_TORCH.py [--preset moe-step|baby|nanogpt] [--compute f32|bf16] [--pairs 7]
       [--threads 2] [--openblas CORE] [--dense-twin]
 
---openblas SkylakeX makes OpenBLAS use those kernels; left to itself it may not know the processor. --dense-twin times
-our dense model with the same active parameters too.
+--openblas SkylakeX makes OpenBLAS use those kernels in place of its own choice. --dense-twin times our dense model with
+the same active parameters too.
 
 MOE_TORCH.py prints a line with "step X ms" for --ffn loop|gather|dense and the sizes. Machines are noisy: only what is
 measured in turn, in one run, may be compared."""
