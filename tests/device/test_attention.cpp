@@ -187,7 +187,7 @@ TEST_CASE_TEMPLATE("no sequence sees its neighbours' infinities and NaN", T, flo
   for (float bad : {nan_value, infinity}) {
     std::fill(p.v.begin() + last, p.v.begin() + 2 * last, bad);  // of the middle one
     std::fill(p.k.begin() + last, p.k.begin() + 2 * last, bad);
-    Run<T, T> device(Device::cuda, 0);
+    Run<T, T> device(under_test, 0);
     const auto in = inputs(device, p);
     auto* const y = device.out(p.outputs());
     device.kernel.attention(p.s, in.q, in.k, in.v, y, device.wide_out(p.query_rows()));
@@ -226,7 +226,7 @@ TEST_CASE_TEMPLATE("rope, forwards and back, beside each other and in place", T,
 TEST_CASE_TEMPLATE("rope of a token alone and among others: the same bits", T, float, bf16) {
   const int64_t length = 40, heads = 2, D = 32, stride = heads * D;
   const Floats x = normals(length * stride, 6);
-  Run<T, T> device(Device::cuda, 0);
+  Run<T, T> device(under_test, 0);
   const T* const from = device.in(x);
   T *const all = device.out(length * stride), *const alone = device.out(length * stride);
   device.kernel.rope(1, length, heads, D, stride, 17, 10000, 1, from, all);
