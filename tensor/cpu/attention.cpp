@@ -13,11 +13,8 @@ namespace {
 
 constexpr int64_t tile = 64;           // queries in a block, and keys in a tile away from the diagonal
 constexpr int64_t diagonal_tile = 16;  // keys in a tile on it, where half a tile would be masked
-template <class T>
-constexpr bool of_bf16 = sizeof(T) < sizeof(Wide<T>);  // then tiles of keys and values are widened first
 
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 // A block of queries that meet the same keys, and each tile of keys that it meets.
 template <class T>

@@ -105,7 +105,7 @@ void transpose(int64_t rows, int64_t padded, int64_t cols, const T* x, int64_t x
 // n rows of D elements in f32 or f64: where they lie, or, from bf16, in scratch.
 template <class T>
 Left<Wide<T>> wide_rows(int64_t n, int64_t D, const T* x, int64_t row, [[maybe_unused]] Wide<T>* scratch) {
-  if constexpr (sizeof(T) == sizeof(Wide<T>)) {
+  if constexpr (!of_bf16<T>) {
     return {x, row, 1};
   } else {
     for (int64_t j = 0; j < n; ++j) map_row([](Vec<T> v) { return v; }, D, scratch + j * D, x + j * row);

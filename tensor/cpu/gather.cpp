@@ -10,7 +10,7 @@ struct Sums {
   std::shared_ptr<Storage> scratch;
   Wide<T>* data;
   Sums(int64_t n, T* result) {
-    if constexpr (sizeof(T) < sizeof(Wide<T>)) {
+    if constexpr (of_bf16<T>) {
       scratch = allocate(size_t(n) * sizeof(Wide<T>), Device::cpu);
       data = static_cast<Wide<T>*>(scratch->data);
     } else {
@@ -18,8 +18,7 @@ struct Sums {
     }
   }
   void finish(int64_t first, int64_t last, T* result) const {
-    if constexpr (sizeof(T) < sizeof(Wide<T>))
-      map_row([](Vec<T> v) { return v; }, last - first, result + first, data + first);
+    if constexpr (of_bf16<T>) map_row([](Vec<T> v) { return v; }, last - first, result + first, data + first);
   }
 };
 

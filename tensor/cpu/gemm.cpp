@@ -207,6 +207,14 @@ void multiply_all(int64_t count, Problem<T, Out>* list) {
   multiply_with<MultiplyAdd<T>>(count, list);
 }
 
+template <class T, class Out>
+void multiply(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, const T* b, bool add,
+              Out* c) {
+  const Operand<T> rows{a, transpose_a ? M : K, !transpose_a}, cols{b, transpose_b ? K : N, transpose_b};
+  Problem<T, Out> p{M, N, K, rows, cols, c, add};
+  multiply_all(1, &p);
+}
+
 template <class T, class Out = T>
 Problem<T, Out>* problems(int64_t count) {
   return static_cast<Problem<T, Out>*>(problem_list.get(size_t(count) * sizeof(Problem<T, Out>)));
@@ -217,16 +225,13 @@ Problem<T, Out>* problems(int64_t count) {
 template <class T>
 void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, const T* b, bool accumulate,
           T* c) {
-  Problem<T> p{M, N, K, {a, transpose_a ? M : K, !transpose_a}, {b, transpose_b ? K : N, transpose_b}, c, accumulate};
-  multiply_all(1, &p);
+  multiply(transpose_a, transpose_b, M, N, K, a, b, accumulate, c);
 }
 
 template <class T>
 void gemm_wide(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, const T* b,
                bool accumulate, Wide<T>* c) {
-  Problem<T, Wide<T>> p{M, N,         K, {a, transpose_a ? M : K, !transpose_a}, {b, transpose_b ? K : N, transpose_b},
-                        c, accumulate};
-  multiply_all(1, &p);
+  multiply(transpose_a, transpose_b, M, N, K, a, b, accumulate, c);
 }
 
 // Zeros for the slots that no expert owns.

@@ -13,8 +13,6 @@
 
 namespace switchyard::cpu::SWITCHYARD_ISA {
 
-constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
 // 16 words of two memory rows that hold k and k + 1 of all lines: upper halves from `odd`.
 [[gnu::always_inline]] inline FloatBits interleave(const bf16* even, const bf16* odd) {
   Halves low, high;

@@ -28,6 +28,10 @@ constexpr int vector_bytes = 16;
 // bf16 is a format of memory alone: a Vec<bf16> holds floats, which load widens and store rounds.
 template <class T>
 constexpr int lanes = vector_bytes / int(sizeof(Wide<T>));
+template <class T>
+constexpr bool of_bf16 = sizeof(T) < sizeof(Wide<T>);
+
+constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 //@begin vector
 template <class T>

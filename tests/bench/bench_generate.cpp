@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "infer/flags.h"
 #include "infer/generate.h"
 #include "moe/checkpoint.h"
 #include "moe/size.h"
@@ -125,11 +126,4 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const Error& e) {
-    fmt::print(stderr, "error: {}\n", e.what());
-    return 2;
-  }
-}
+int main(int argc, char** argv) { return run_program(argc, argv, run); }

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "infer/flags.h"
 #include "tests/bench/training_step.h"
 
 using namespace switchyard;
@@ -44,6 +45,7 @@ int run(int argc, char** argv) {
     else
       preset = find_preset(argv[i]);
   }
+  check(steps >= 1, "--steps {}: must be 1 or more", steps);
   preset.model.dropout = 0;  // those that it is compared with have none
   Transformer model(preset.model, 0, dtype_of(compute));
   AdamW optimizer(model, preset.train);
@@ -65,11 +67,4 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const Error& e) {
-    fmt::print(stderr, "error: {}\n", e.what());
-    return 2;
-  }
-}
+int main(int argc, char** argv) { return run_program(argc, argv, run); }
