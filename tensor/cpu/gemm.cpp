@@ -14,7 +14,8 @@ constexpr int64_t most_rows = 512;          // of such a block
 constexpr int64_t panel_bytes = 32 << 10;   // of op(B), packed at a time, on AVX-512
 constexpr int64_t few = line_sums;          // rows or columns of C, for which packing does not pay
 constexpr int64_t least_work = 1 << 20;     // multiply-adds worth handing to another thread
-constexpr int64_t least_side = 128;         // blocks of C with shorter sides spend their time on packing
+constexpr int64_t packing_cost = 32;        // multiply-adds in the time of packing one element
+constexpr int64_t most_items = 8;           // for each thread
 constexpr int64_t item_bytes = 1 << 17;     // of the longer operand, where the other is short and memory is the limit
 
 //@begin problem
@@ -85,30 +86,38 @@ int64_t block_rows(int64_t K) {
   return clamp(block_bytes / bytes, Micro::rows, most_rows);
 }
 
-// A block of op(A), packed: panels of equal height (the last one may be lower).
+// A block of op(A): panels of equal height (the last one may be lower), packed or as they lie.
 template <class Micro>
-struct PackedRows {
-  typename Micro::Packed* data;
+struct RowPanels {
+  const typename Micro::Packed* data;
   int64_t rows, K, panels, height;
+  int64_t to_next;     // elements from one panel to the next,
+  int64_t k_step = 0;  // and from one k to the next; packed, that is the panel's own height
   int64_t first(int64_t i) const { return i * height; }
   int64_t size(int64_t i) const { return smaller(height, rows - first(i)); }
-  typename Micro::Packed* panel(int64_t i) const { return data + i * Micro::size(height, K); }
+  int64_t step(int64_t i) const { return k_step ? k_step : size(i); }
+  const typename Micro::Packed* panel(int64_t i) const { return data + i * to_next; }
 };
 
 template <class Micro>
-PackedRows<Micro> pack_rows(const Operand<typename Micro::Element>& a, Range rows, Range k) {
+RowPanels<Micro> row_panels(const Operand<typename Micro::Element>& a, Range rows, Range k) {
   using Packed = typename Micro::Packed;
-  const int64_t panels = ceil_divide(rows.size(), Micro::rows), height = ceil_divide(rows.size(), panels);
-  const size_t bytes = sizeof(Packed) * size_t(panels * Micro::size(height, k.size()));
-  const PackedRows<Micro> packed{static_cast<Packed*>(packed_a.get(bytes)), rows.size(), k.size(),
-                                 ceil_divide(rows.size(), height), height};
+  const int64_t height = ceil_divide(rows.size(), ceil_divide(rows.size(), Micro::rows));
+  const int64_t panels = ceil_divide(rows.size(), height);
+  // What lies across k has the rows of a tile side by side already.
+  if constexpr (Micro::reads_in_place)
+    if (!a.along_k && !a.row)
+      return {a.at(k.first) + rows.first, rows.size(), k.size(), panels, height, height, a.stride};
+  const int64_t to_next = Micro::size(height, k.size());
+  Packed* const data = static_cast<Packed*>(packed_a.get(sizeof(Packed) * size_t(panels * to_next)));
+  const RowPanels<Micro> packed{data, rows.size(), k.size(), panels, height, to_next};
   // Across k, all panels advance together, a few k's at a time: so memory is read in long rows.
   const int64_t chunk = a.along_k ? larger(packed.K, 1) : Micro::k_chunk;
   for (int64_t k0 = 0; k0 < packed.K; k0 += chunk)
-    for (int64_t i = 0; i < packed.panels; ++i) {
+    for (int64_t i = 0; i < panels; ++i) {
       const int64_t size = packed.size(i);
       Micro::pack_rows(a, rows.first + packed.first(i), size, k.first + k0, smaller(chunk, packed.K - k0),
-                       packed.panel(i) + Micro::at(size, k0));
+                       data + i * to_next + Micro::at(size, k0));
     }
   return packed;
 }
@@ -119,14 +128,14 @@ void multiply_block(const Problem<T, Out>& p, Range rows, Range cols) {
   const int64_t steps = larger(1, ceil_divide(p.K, block_k<Micro, Out>(p.K)));
   for (int64_t step = 0; step < steps; ++step) {
     const Range k = piece(p.K, steps, step, Micro::k_unit);
-    const PackedRows<Micro> packed = pack_rows<Micro>(p.a, rows, k);
+    const RowPanels<Micro> a = row_panels<Micro>(p.a, rows, k);
     Packed* const b = static_cast<Packed*>(packed_b.get(sizeof(Packed) * size_t(Micro::size(Micro::cols, k.size()))));
     for (int64_t n = cols.first; n < cols.last; n += Micro::cols) {
       const int64_t width = smaller(Micro::cols, cols.last - n);
       Micro::pack_cols(p.b, n, width, k.first, k.size(), b);
-      for (int64_t i = 0; i < packed.panels; ++i)
-        Micro::multiply(packed.size(i), packed.K, packed.panel(i), b, width, p.add || step > 0,
-                        p.c + (rows.first + packed.first(i)) * p.N + n, p.N);
+      for (int64_t i = 0; i < a.panels; ++i)
+        Micro::multiply(a.size(i), a.K, a.panel(i), a.step(i), b, width, p.add || step > 0,
+                        p.c + (rows.first + a.first(i)) * p.N + n, p.N);
     }
   }
 }
@@ -151,10 +160,11 @@ void multiply_item(const Problem<T, Out>& p, int64_t item) {
   if (m < rows.last) multiply_few<1>(p, m, cols);
 }
 
-// Cuts a problem into items of about item_work multiply-adds, as square as they can be: each row of a block costs
-// packing once per column block, and the other way round. Where the cuts lie changes no bit, for no sum is cut.
+// Cuts a problem that is one `count`-th of a call into items, by an estimate of how long the call takes: all threads
+// work in rounds, and wait a quarter of an item at the end; each item packs its rows and columns. The cut changes no
+// bit, for no sum is cut.
 template <class Micro, class T, class Out>
-void cut(Problem<T, Out>& p, int64_t item_work) {
+void cut(Problem<T, Out>& p, int64_t count) {
   if (p.M == 0 || p.N == 0) return;  // no items
   p.row_blocks = p.col_blocks = 1;
   if (is_small(p)) {
@@ -163,22 +173,25 @@ void cut(Problem<T, Out>& p, int64_t item_work) {
     return;
   }
   p.row_blocks = ceil_divide(p.M, block_rows<Micro, Out>(p.K));
-  const int64_t wanted = (p.M * p.N * p.K + item_work / 2) / item_work;
-  while (p.row_blocks * p.col_blocks < wanted) {
-    const int64_t rows = p.M / p.row_blocks, cols = p.N / p.col_blocks;
-    if (larger(rows, cols) < 2 * least_side) break;
-    ++(rows > cols ? p.row_blocks : p.col_blocks);
+  if (threads() == 1) return;
+  const int64_t most = clamp(p.M * p.N * p.K / least_work, 1, ceil_divide(most_items * threads(), count));
+  int64_t rows = p.row_blocks, cols = 1, least = 0;
+  while (true) {
+    const int64_t height = ceil_divide(p.M, rows), width = ceil_divide(p.N, cols);
+    const int64_t quarters = 4 * ceil_divide(rows * cols * count, threads()) + 1;
+    const int64_t cost = quarters * (height * width + packing_cost * (height + width));
+    if (least == 0 || cost < least) least = cost, p.row_blocks = rows, p.col_blocks = cols;
+    if (rows * cols >= most) return;
+    ++(height > width ? rows : cols);
   }
 }
 
 template <class Micro, class T, class Out>
 void multiply_with(int64_t count, Problem<T, Out>* list) {
-  int64_t work = 0, items = 0;
-  for (int64_t i = 0; i < count; ++i) work += list[i].M * list[i].N * list[i].K;
-  const int64_t item_work = threads() == 1 ? larger(work, 1) : larger(work / (4 * threads()), least_work);
+  int64_t items = 0;
   //@begin work-list
   for (int64_t i = 0; i < count; ++i) {
-    cut<Micro>(list[i], item_work);
+    cut<Micro>(list[i], count);
     list[i].first_item = items;
     items += list[i].row_blocks * list[i].col_blocks;
   }

@@ -70,6 +70,7 @@ struct DotPairs {
   using Element = bf16;
   using Packed = bf16;
   static constexpr int64_t rows = tile_rows, cols = tile_cols<float>;
+  static constexpr bool reads_in_place = false;
   static constexpr int64_t k_unit = 2, k_chunk = 8;
   static constexpr int64_t size(int64_t width, int64_t K) { return width * round_up(K, 2) + 64; }
   static constexpr int64_t at(int64_t width, int64_t k) { return width * k; }
@@ -100,11 +101,11 @@ struct DotPairs {
     //@end dot-tile
   }
   template <int R = rows, class Out>
-  static void multiply(int64_t height, int64_t K, const bf16* a, const bf16* b, int64_t width, bool add, Out* c,
-                       int64_t c_stride) {
+  static void multiply(int64_t height, int64_t K, const bf16* a, int64_t a_step, const bf16* b, int64_t width, bool add,
+                       Out* c, int64_t c_stride) {
     if constexpr (R > 0) {
       if (height == R) return tile<R>(K, a, b, width, add, c, c_stride);
-      multiply<R - 1>(height, K, a, b, width, add, c, c_stride);
+      multiply<R - 1>(height, K, a, a_step, b, width, add, c, c_stride);
     }
   }
 
@@ -119,6 +120,7 @@ struct AmxTiles {
   using Element = bf16;
   using Packed = bf16;
   static constexpr int64_t rows = 32, cols = 32;
+  static constexpr bool reads_in_place = false;
   static constexpr int64_t k_unit = 32, k_chunk = 32;
   static constexpr int64_t tile = 16 * 32;  // bf16 in a tile
   static constexpr int64_t size(int64_t, int64_t K) { return 32 * round_up(K, 32); }
@@ -169,8 +171,8 @@ struct AmxTiles {
   }
 
   template <class Out>
-  static void multiply(int64_t height, int64_t K, const bf16* a, const bf16* b, int64_t width, bool add, Out* c,
-                       int64_t c_stride) {
+  static void multiply(int64_t height, int64_t K, const bf16* a, int64_t, const bf16* b, int64_t width, bool add,
+                       Out* c, int64_t c_stride) {
     alignas(64) float sum[rows][cols];
     const int64_t blocks = (K + 31) / 32;
     const bf16* const b1 = b + blocks * tile;

@@ -36,14 +36,16 @@ template <int R, class V, class Out>
     for (int64_t j = 0; j < cols; ++j) c[j] = Out(add ? c[j] + edge[r][j] : edge[r][j]);
 }
 
-// R rows of C (+)= panel of A (K groups of R) times panel of B (K groups of tile_cols), of which `cols` columns count.
+// R rows of C (+)= panel of A (K groups of R, a_step apart) times panel of B (K groups of tile_cols), of which `cols`
+// columns count.
 template <class T, int R, class Out>
-void multiply_tile(int64_t K, const T* a, const T* b, int64_t cols, bool add, Out* c, int64_t c_stride) {
+void multiply_tile(int64_t K, const T* a, int64_t a_step, const T* b, int64_t cols, bool add, Out* c,
+                   int64_t c_stride) {
   constexpr int L = lanes<T>;
   for (int r = 0; r < R; ++r) __builtin_prefetch(c + r * c_stride, 1), __builtin_prefetch(c + r * c_stride + L, 1);
   //@begin tile
   Vec<T> sum[R][2] = {};
-  for (int64_t k = 0; k < K; ++k, a += R, b += 2 * L) {
+  for (int64_t k = 0; k < K; ++k, a += a_step, b += 2 * L) {
     const Vec<T> b0 = load(b), b1 = load(b + L);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -58,10 +60,11 @@ void multiply_tile(int64_t K, const T* a, const T* b, int64_t cols, bool add, Ou
 
 // multiply_tile for any number of rows up to tile_rows.
 template <class T, int R = tile_rows, class Out>
-void multiply_rows(int64_t rows, int64_t K, const T* a, const T* b, int64_t cols, bool add, Out* c, int64_t c_stride) {
+void multiply_rows(int64_t rows, int64_t K, const T* a, int64_t a_step, const T* b, int64_t cols, bool add, Out* c,
+                   int64_t c_stride) {
   if constexpr (R > 0) {
-    if (rows == R) return multiply_tile<T, R>(K, a, b, cols, add, c, c_stride);
-    multiply_rows<T, R - 1>(rows, K, a, b, cols, add, c, c_stride);
+    if (rows == R) return multiply_tile<T, R>(K, a, a_step, b, cols, add, c, c_stride);
+    multiply_rows<T, R - 1>(rows, K, a, a_step, b, cols, add, c, c_stride);
   }
 }
 
@@ -72,7 +75,8 @@ struct MultiplyAdd {
   using Element = T;
   using Packed = Wide<T>;
   static constexpr int64_t rows = tile_rows, cols = tile_cols<T>;
-  static constexpr int64_t k_unit = 1;   // sums are cut at multiples of it
+  static constexpr bool reads_in_place = std::is_same_v<T, Packed>;  // op(A), where it lies across k
+  static constexpr int64_t k_unit = 1;                               // sums are cut at multiples of it
   static constexpr int64_t k_chunk = 8;  // k's that all panels of a block pack before the next
   // Elements of a panel of so many lines, and where its group k begins.
   static constexpr int64_t size(int64_t width, int64_t K) { return width * K + lanes<T>; }
@@ -84,9 +88,9 @@ struct MultiplyAdd {
     pack_panel<T>(m, first, count, cols, k0, n, out);
   }
   template <class Out>
-  static void multiply(int64_t height, int64_t K, const Packed* a, const Packed* b, int64_t width, bool add, Out* c,
-                       int64_t c_stride) {
-    multiply_rows<Packed>(height, K, a, b, width, add, c, c_stride);
+  static void multiply(int64_t height, int64_t K, const Packed* a, int64_t a_step, const Packed* b, int64_t width,
+                       bool add, Out* c, int64_t c_stride) {
+    multiply_rows<Packed>(height, K, a, a_step, b, width, add, c, c_stride);
   }
 };
 
