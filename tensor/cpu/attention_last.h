@@ -19,17 +19,26 @@ void score_keys(int64_t n, int64_t D, const Operand<T>& q, int64_t r, const Oper
   for (; j < n; ++j) multiply_lines<T, R, 1>(D, q, r, keys, j, false, scores, n);
 }
 
-// V vectors of y = sum over n keys of p[j] v[j], in order.
+// V vectors of y = sum over n keys of p[j] v[j], in strands that do not wait for each other.
 template <int V, class T>
 void add_values(int64_t n, const Wide<T>* p, const T* v, int64_t row, T* y) {
+  constexpr int L = lanes<T>;
   //@begin values
-  Vec<T> sum[V] = {};
-  for (int64_t j = 0; j < n; ++j, v += row)
+  constexpr int strands = 8 / V;
+  Vec<T> sum[strands][V] = {};
+  int64_t j = 0;
+  for (; j + strands <= n; j += strands)
+#pragma GCC unroll 8
+    for (int s = 0; s < strands; ++s, v += row)
 #pragma GCC unroll 4
-    for (int i = 0; i < V; ++i) sum[i] += p[j] * load(v + i * lanes<T>);
-#pragma GCC unroll 4
-  for (int i = 0; i < V; ++i) store(y + i * lanes<T>, sum[i]);
+      for (int i = 0; i < V; ++i) sum[s][i] += p[j + s] * load(v + i * L);
   //@end values
+  for (; j < n; ++j, v += row)
+    for (int i = 0; i < V; ++i) sum[0][i] += p[j] * load(v + i * L);
+  for (int i = 0; i < V; ++i) {
+    for (int s = 1; s < strands; ++s) sum[0][i] += sum[s][i];
+    store(y + i * L, sum[0][i]);
+  }
 }
 
 // All D numbers of y.
@@ -38,6 +47,7 @@ void add_rows(int64_t n, int64_t D, const Wide<T>* p, const T* v, int64_t row, T
   constexpr int L = lanes<T>;
   int64_t d = 0;
   for (; d + 4 * L <= D; d += 4 * L) add_values<4>(n, p, v + d, row, y + d);
+  for (; d + 2 * L <= D; d += 2 * L) add_values<2>(n, p, v + d, row, y + d);
   for (; d + L <= D; d += L) add_values<1>(n, p, v + d, row, y + d);
   if (d == D) return;
   Vec<T> sum{};
@@ -57,8 +67,15 @@ void attend_last(const AttentionShape& s, int64_t group, const T* q, const T* k,
   for (r = 0; r < group; ++r) {
     Wide<T>* const p = scores + r * n;
     map_row([factor = Wide<T>(s.scale)](Vec<T> x) { return factor * x; }, n, p, p);
-    const Wide<T> shift = finite_maximum(n, p), sum = sum_exp(n, p, shift);
-    map_row([=](Vec<T> x) { return exp<Wide<T>>(x - shift) / sum; }, n, p, p);
+    const Wide<T> shift = finite_maximum(n, p);
+    Vec<T> total{};
+    for (int64_t j = 0; j < n; j += lanes<T>) {
+      const Vec<T> e = exp<Wide<T>>(load_up_to(p + j, n - j, -__builtin_inf()) - shift);
+      store_up_to(p + j, e, n - j);
+      total += e;
+    }
+    const Wide<T> sum = sum_lanes<T>(total);
+    map_row([factor = 1 / sum](Vec<T> x) { return factor * x; }, n, p, p);
     logsumexp[r] = shift + log_of(sum);
     add_rows(n, D, p, v + begin * s.key_row, s.key_row, y + r * D);
   }

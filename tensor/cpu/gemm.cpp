@@ -67,7 +67,7 @@ struct Scratch {
   }
   ~Scratch() { release(); }
 };
-thread_local Scratch packed_a, packed_b, problem_list;
+thread_local Scratch packed_a, packed_b, addresses, problem_list;
 
 template <class T, class Out>
 bool is_small(const Problem<T, Out>& p) {
@@ -122,6 +122,25 @@ RowPanels<Micro> row_panels(const Operand<typename Micro::Element>& a, Range row
   return packed;
 }
 
+template <class T>
+Ahead lines_of_memory(const Operand<T>& m, Range lines, Range k) {
+  constexpr int64_t step = 64 / sizeof(T);
+  const Range rows = m.along_k ? lines : k, of_row = m.along_k ? k : lines;
+  const int64_t most = rows.size() * ceil_divide(of_row.size(), step);
+  const void** const at = static_cast<const void**>(addresses.get(sizeof(void*) * size_t(most)));
+  int64_t count = 0;
+  for (int64_t i = rows.first; i < rows.last; ++i)
+    for (int64_t j = of_row.first; j < of_row.last; j += step) at[count++] = m.at(i) + j;
+  return {at, at + count};
+}
+
+// What tile i of so many fetches of it.
+Ahead share(const Ahead& all, int64_t tiles, int64_t i, int64_t K) {
+  const Range part = piece(all.last - all.next, tiles, i);
+  return {all.next + part.first, all.next + part.last,
+          ceil_divide(part.size(), ceil_divide(larger(K, 1), fetch_every))};
+}
+
 template <class Micro, class T, class Out>
 void multiply_block(const Problem<T, Out>& p, Range rows, Range cols) {
   using Packed = typename Micro::Packed;
@@ -131,11 +150,12 @@ void multiply_block(const Problem<T, Out>& p, Range rows, Range cols) {
     const RowPanels<Micro> a = row_panels<Micro>(p.a, rows, k);
     Packed* const b = static_cast<Packed*>(packed_b.get(sizeof(Packed) * size_t(Micro::size(Micro::cols, k.size()))));
     for (int64_t n = cols.first; n < cols.last; n += Micro::cols) {
-      const int64_t width = smaller(Micro::cols, cols.last - n);
+      const int64_t width = smaller(Micro::cols, cols.last - n), next = n + width;
       Micro::pack_cols(p.b, n, width, k.first, k.size(), b);
+      const Ahead ahead = lines_of_memory(p.b, {next, smaller(next + Micro::cols, cols.last)}, k);
       for (int64_t i = 0; i < a.panels; ++i)
         Micro::multiply(a.size(i), a.K, a.panel(i), a.step(i), b, width, p.add || step > 0,
-                        p.c + (rows.first + a.first(i)) * p.N + n, p.N);
+                        p.c + (rows.first + a.first(i)) * p.N + n, p.N, share(ahead, a.panels, i, k.size()));
     }
   }
 }

@@ -83,10 +83,11 @@ struct DotPairs {
 
   template <int R, class Out>
   [[gnu::target("avx512bf16")]] static void tile(int64_t K, const bf16* a, const bf16* b, int64_t width, bool add,
-                                                 Out* c, int64_t c_stride) {
+                                                 Out* c, int64_t c_stride, Ahead ahead) {
     //@begin dot-tile
     Vec<float> sum[R][2] = {};
     for (int64_t k = 0; k < K; k += 2, a += 2 * R, b += 2 * cols) {
+      if (k % fetch_every == 0) ahead.fetch();
       const __m512bh b0 = pairs_at(b), b1 = pairs_at(b + cols);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
@@ -102,10 +103,10 @@ struct DotPairs {
   }
   template <int R = rows, class Out>
   static void multiply(int64_t height, int64_t K, const bf16* a, int64_t a_step, const bf16* b, int64_t width, bool add,
-                       Out* c, int64_t c_stride) {
+                       Out* c, int64_t c_stride, Ahead ahead) {
     if constexpr (R > 0) {
-      if (height == R) return tile<R>(K, a, b, width, add, c, c_stride);
-      multiply<R - 1>(height, K, a, a_step, b, width, add, c, c_stride);
+      if (height == R) return tile<R>(K, a, b, width, add, c, c_stride, ahead);
+      multiply<R - 1>(height, K, a, a_step, b, width, add, c, c_stride, ahead);
     }
   }
 
@@ -172,7 +173,7 @@ struct AmxTiles {
 
   template <class Out>
   static void multiply(int64_t height, int64_t K, const bf16* a, int64_t, const bf16* b, int64_t width, bool add,
-                       Out* c, int64_t c_stride) {
+                       Out* c, int64_t c_stride, Ahead ahead) {
     alignas(64) float sum[rows][cols];
     const int64_t blocks = (K + 31) / 32;
     const bf16* const b1 = b + blocks * tile;
@@ -182,6 +183,7 @@ struct AmxTiles {
     tiles.template zero<0>(), tiles.template zero<1>();
     tiles.template zero<2>(), tiles.template zero<3>();
     for (int64_t i = 0; i < blocks; ++i) {
+      ahead.fetch();
       tiles.template load<4>(a + 2 * i * tile, 64);
       tiles.template load<6>(b + i * tile, 64);
       tiles.template multiply<0, 4, 6>();

@@ -39,19 +39,23 @@ template <int R, class V, class Out>
 // R rows of C (+)= panel of A (K groups of R, a_step apart) times panel of B (K groups of tile_cols), of which `cols`
 // columns count.
 template <class T, int R, class Out>
-void multiply_tile(int64_t K, const T* a, int64_t a_step, const T* b, int64_t cols, bool add, Out* c,
-                   int64_t c_stride) {
+void multiply_tile(int64_t K, const T* a, int64_t a_step, const T* b, int64_t cols, bool add, Out* c, int64_t c_stride,
+                   Ahead ahead) {
   constexpr int L = lanes<T>;
   for (int r = 0; r < R; ++r) __builtin_prefetch(c + r * c_stride, 1), __builtin_prefetch(c + r * c_stride + L, 1);
   //@begin tile
   Vec<T> sum[R][2] = {};
-  for (int64_t k = 0; k < K; ++k, a += a_step, b += 2 * L) {
-    const Vec<T> b0 = load(b), b1 = load(b + L);
+  for (int64_t k = 0; k < K;) {
+    ahead.fetch();
+    const int64_t stop = k + fetch_every < K ? k + fetch_every : K;
+    for (; k < stop; ++k, a += a_step, b += 2 * L) {
+      const Vec<T> b0 = load(b), b1 = load(b + L);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const Vec<T> x = splat(a[r]);
-      sum[r][0] += x * b0;
-      sum[r][1] += x * b1;
+      for (int r = 0; r < R; ++r) {
+        const Vec<T> x = splat(a[r]);
+        sum[r][0] += x * b0;
+        sum[r][1] += x * b1;
+      }
     }
   }
   //@end tile
@@ -61,10 +65,10 @@ void multiply_tile(int64_t K, const T* a, int64_t a_step, const T* b, int64_t co
 // multiply_tile for any number of rows up to tile_rows.
 template <class T, int R = tile_rows, class Out>
 void multiply_rows(int64_t rows, int64_t K, const T* a, int64_t a_step, const T* b, int64_t cols, bool add, Out* c,
-                   int64_t c_stride) {
+                   int64_t c_stride, Ahead ahead) {
   if constexpr (R > 0) {
-    if (rows == R) return multiply_tile<T, R>(K, a, a_step, b, cols, add, c, c_stride);
-    multiply_rows<T, R - 1>(rows, K, a, a_step, b, cols, add, c, c_stride);
+    if (rows == R) return multiply_tile<T, R>(K, a, a_step, b, cols, add, c, c_stride, ahead);
+    multiply_rows<T, R - 1>(rows, K, a, a_step, b, cols, add, c, c_stride, ahead);
   }
 }
 
@@ -89,8 +93,8 @@ struct MultiplyAdd {
   }
   template <class Out>
   static void multiply(int64_t height, int64_t K, const Packed* a, int64_t a_step, const Packed* b, int64_t width,
-                       bool add, Out* c, int64_t c_stride) {
-    multiply_rows<Packed>(height, K, a, a_step, b, width, add, c, c_stride);
+                       bool add, Out* c, int64_t c_stride, Ahead ahead) {
+    multiply_rows<Packed>(height, K, a, a_step, b, width, add, c, c_stride, ahead);
   }
 };
 

@@ -21,6 +21,19 @@ struct Operand {
 };
 //@end operand
 
+// Addresses of lines of memory that will be read later. A tile fetches some in passing, so that packing the next panel
+// finds them in the cache. All at once they would queue up before the tile.
+//@begin ahead
+struct Ahead {
+  const void *const *next = nullptr, *const *last = nullptr;
+  int64_t each = 0;  // lines that one call fetches
+  [[gnu::always_inline]] void fetch() {
+    for (int64_t i = 0; i < each && next < last; ++i) __builtin_prefetch(*next++);
+  }
+};
+constexpr int64_t fetch_every = 32;  // so many k's
+//@end ahead
+
 // The lanes of a and b chosen by index: 0 .. lanes-1 are a's, the next are b's.
 template <class T, int... index>
 [[gnu::always_inline]] inline Vec<T> shuffle(Vec<T> a, Vec<T> b, std::integer_sequence<int, index...>) {

@@ -86,11 +86,11 @@ struct Times {
   std::vector<int32_t> tokens;      // chosen; the first follows from the prompt
 };
 
-Times generate(Transformer& model, int prompt, int steps) {
+Times generate(Transformer& model, int prompt, int steps, int capacity) {
   using Clock = std::chrono::steady_clock;
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < prompt; ++i) ids.push_back(static_cast<int32_t>((i * 7919 + 1) % model.config().vocab));
-  Decoder decoder(model, prompt + steps);
+  Decoder decoder(model, capacity);
   Times times;
   const auto take = [&](std::span<const float> logits) {
     times.tokens.push_back(static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
@@ -108,8 +108,9 @@ int run(int argc, char** argv) {
   const Options o = read_options(argc, argv);
   Transformer model = make_model(o);
   if (!o.save.empty()) save_model(o.save, model);
-  generate(model, o.prompt, 8);  // wakes the threads and fills the pools of memory
-  const Times times = generate(model, o.prompt, o.generate);
+  const int capacity = o.prompt + o.generate;
+  generate(model, o.prompt, 8, capacity);  // wakes the threads and fills the pools of memory
+  const Times times = generate(model, o.prompt, o.generate, capacity);
   // A step reads every active weight once, but of the embedding, where that is a table of its own, one row.
   const ParameterCount n = count_parameters(model.config());
   const double bytes = 4.0 * double(n.active - (model.config().tied ? 0 : n.embedding));
