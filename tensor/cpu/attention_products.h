@@ -36,7 +36,7 @@ template <int R, int V, class T>
 template <int V, class T>
 void product_panel(int64_t rows, int64_t inner, Left<T> a, const T* b, int64_t b_row, bool accumulate, T* c,
                    int64_t c_row) {
-  constexpr int R = V == 1 ? 8 : 4;
+  constexpr int R = V == 1 || (V < 4 && vector_bytes == 64) ? 8 : 4;
   int64_t r = 0;
   for (; r + R <= rows; r += R, a.data += R * a.row)
     product_block<R, V>(inner, a, b, b_row, accumulate, c + r * c_row, c_row);

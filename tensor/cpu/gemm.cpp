@@ -137,8 +137,8 @@ Ahead lines_of_memory(const Operand<T>& m, Range lines, Range k) {
 // What tile i of so many fetches of it.
 Ahead share(const Ahead& all, int64_t tiles, int64_t i, int64_t K) {
   const Range part = piece(all.last - all.next, tiles, i);
-  return {all.next + part.first, all.next + part.last,
-          ceil_divide(part.size(), ceil_divide(larger(K, 1), fetch_every))};
+  const int64_t fetches = ceil_divide(larger(K, 1), fetch_every);
+  return {all.next + part.first, all.next + part.last, int(ceil_divide(part.size(), fetches))};
 }
 
 template <class Micro, class T, class Out>
@@ -180,11 +180,11 @@ void multiply_item(const Problem<T, Out>& p, int64_t item) {
   if (m < rows.last) multiply_few<1>(p, m, cols);
 }
 
-// Cuts a problem that is one `count`-th of a call into items, by an estimate of how long the call takes: all threads
-// work in rounds, and wait a quarter of an item at the end; each item packs its rows and columns. The cut changes no
-// bit, for no sum is cut.
+// Cuts a problem into items by an estimate of how long a call of so much work in all would take, were all of it cut
+// like this problem: the threads work in rounds and wait for a quarter of an item at the end, and each item packs its
+// rows and columns. The cut changes no bit, for no sum is cut.
 template <class Micro, class T, class Out>
-void cut(Problem<T, Out>& p, int64_t count) {
+void cut(Problem<T, Out>& p, int64_t work) {
   if (p.M == 0 || p.N == 0) return;  // no items
   p.row_blocks = p.col_blocks = 1;
   if (is_small(p)) {
@@ -194,7 +194,8 @@ void cut(Problem<T, Out>& p, int64_t count) {
   }
   p.row_blocks = ceil_divide(p.M, block_rows<Micro, Out>(p.K));
   if (threads() == 1) return;
-  const int64_t most = clamp(p.M * p.N * p.K / least_work, 1, ceil_divide(most_items * threads(), count));
+  const int64_t own = larger(p.M * p.N * p.K, 1), count = larger((work + own / 2) / own, 1);
+  const int64_t most = clamp(own / least_work, 1, ceil_divide(most_items * threads(), count));
   int64_t rows = p.row_blocks, cols = 1, least = 0;
   while (true) {
     const int64_t height = ceil_divide(p.M, rows), width = ceil_divide(p.N, cols);
@@ -208,10 +209,11 @@ void cut(Problem<T, Out>& p, int64_t count) {
 
 template <class Micro, class T, class Out>
 void multiply_with(int64_t count, Problem<T, Out>* list) {
-  int64_t items = 0;
+  int64_t work = 0, items = 0;
+  for (int64_t i = 0; i < count; ++i) work += list[i].M * list[i].N * list[i].K;
   //@begin work-list
   for (int64_t i = 0; i < count; ++i) {
-    cut<Micro>(list[i], count);
+    cut<Micro>(list[i], work);
     list[i].first_item = items;
     items += list[i].row_blocks * list[i].col_blocks;
   }

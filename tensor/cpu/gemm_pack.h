@@ -26,9 +26,9 @@ struct Operand {
 //@begin ahead
 struct Ahead {
   const void *const *next = nullptr, *const *last = nullptr;
-  int64_t each = 0;  // lines that one call fetches
+  int each = 0;  // lines that one call fetches
   [[gnu::always_inline]] void fetch() {
-    for (int64_t i = 0; i < each && next < last; ++i) __builtin_prefetch(*next++);
+    for (int i = 0; i < each && next < last; ++i) __builtin_prefetch(*next++);
   }
 };
 constexpr int64_t fetch_every = 32;  // so many k's

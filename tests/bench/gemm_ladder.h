@@ -97,8 +97,8 @@ void packed(int64_t M, int64_t N, int64_t K, const T* a, const T* b, T* c) {
         const int64_t width = std::min(W, N - j);
         pack_panel<T>(B, j, width, W, k0, k, panel_b.data());
         for (int64_t i = i0; i < end; i += tile_rows)
-          multiply_rows<T>(std::min<int64_t>(tile_rows, end - i), k, panel_a.data() + (i - i0) * k, panel_b.data(),
-                           width, k0 > 0, c + i * N + j, N);
+          multiply_rows<T>(std::min<int64_t>(tile_rows, end - i), k, panel_a.data() + (i - i0) * k,
+                           std::min<int64_t>(tile_rows, end - i), panel_b.data(), width, k0 > 0, c + i * N + j, N, {});
       }
     }
 }
