@@ -17,6 +17,10 @@ void check_available(Device device);
 // bit-identical for any number. Error outside 1 to 1024.
 void set_threads(int n);
 int threads();
+// Ties each of these threads to a CPU of its own; with `on` false, to none. Good on a machine that runs nothing else;
+// on a shared one a tied thread waits behind its neighbour. Not the default, and set_threads() unties them. Error:
+// fewer CPUs than threads.
+void pin_threads(bool on);
 
 // The instruction set chosen for the CPU kernels: "avx512", "avx2" or "portable". The environment variable
 // SWITCHYARD_ISA selects a lower one; Error if the processor lacks it.

@@ -1,7 +1,10 @@
 // The loop over threads: every index once, whatever the number of threads, and no call hangs.
 #include <doctest/doctest.h>
+#include <sched.h>
 
+#include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -25,6 +28,19 @@ bool every_index_once(int64_t n) {
   for (const std::atomic<int>& count : visits)
     if (count != 1) return false;
   return true;
+}
+
+// How many CPUs a thread may run on (thread 0: the caller); 0 if it has just ended.
+int cpus_of(pid_t thread) {
+  cpu_set_t set;
+  return sched_getaffinity(thread, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+}
+// Threads of this process that may run on one CPU alone.
+int tied_threads() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task"))
+    count += cpus_of(std::stoi(entry.path().filename())) == 1;
+  return count;
 }
 
 }  // namespace
@@ -101,6 +117,27 @@ TEST_SUITE("kernels parallel") {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       CHECK(every_index_once(50));
     }
+  }
+
+  TEST_CASE("pinned threads have a CPU each, and unpinned ones all of them again") {
+    const KeepThreads keep;
+    const int cpus = cpus_of(0);
+    if (cpus == 1) return;  // all threads have one
+    for (int count = 1; count <= std::min(cpus, 3); ++count) {
+      CAPTURE(count);
+      set_threads(count);
+      pin_threads(true);
+      CHECK(every_index_once(100));
+      CHECK(tied_threads() == count);
+      pin_threads(false);
+      CHECK(tied_threads() == 0);
+      pin_threads(true);
+      set_threads(count + 1);  // unties, and new threads do not inherit one CPU
+      CHECK(tied_threads() == 0);
+    }
+    set_threads(cpus + 1);
+    CHECK_THROWS_AS(pin_threads(true), Error);
+    CHECK(tied_threads() == 0);
   }
 
   TEST_CASE("set_threads rejects numbers that are out of range") {

@@ -24,14 +24,16 @@ const std::atomic<bool>& interruptible() {
 // What every command takes.
 struct Common {
   int threads = 0;
-  bool json = false;
+  bool pin = false, json = false;
 };
 void add_common(CLI::App& app, Common& common) {
   app.add_option("--threads", common.threads, "CPU threads; default: all that this process may use");
+  app.add_flag("--pin", common.pin, "tie each thread to a CPU of its own: for a machine that runs nothing else");
   app.add_flag("--json", common.json, "print one line of JSON at the end, and nothing else on standard output");
 }
 void apply(const Common& common) {
   if (common.threads != 0) set_threads(common.threads);
+  if (common.pin) pin_threads(true);
 }
 
 // The folder and, unless it is a run to resume, the preset that flags then change.

@@ -1,5 +1,6 @@
 #include "tensor/cpu/parallel.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <atomic>
@@ -28,6 +29,28 @@ constexpr int spins = 4000;
 
 thread_local bool inside_loop = false;
 
+// The CPUs that this process may run on; asked once, for a thread that is tied to one sees only that.
+const std::vector<int>& available_cpus() {
+  static const std::vector<int> cpus = [] {
+    std::vector<int> found;
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return std::vector<int>{0};
+    for (int i = 0; i < CPU_SETSIZE; ++i)
+      if (CPU_ISSET(i, &set)) found.push_back(i);
+    return found;
+  }();
+  return cpus;
+}
+
+// Thread number i to CPU number i, or to all of them.
+void tie(pthread_t thread, const std::vector<int>& cpus, size_t i, bool on) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (size_t c = 0; c < cpus.size(); ++c)
+    if (!on || c == i) CPU_SET(cpus[c], &set);
+  pthread_setaffinity_np(thread, sizeof set, &set);
+}
+
 // The threads that help the caller. A loop is published as a ticket: its number, whether it is open, and how many
 // workers are inside. A worker that comes late finds it closed and is not waited for, so a thread that the machine has
 // put aside delays nobody.
@@ -40,6 +63,9 @@ class Pool {
     stop_ = true;
     wake();
     for (std::thread& worker : workers_) worker.join();
+  }
+  void pin(const std::vector<int>& cpus, bool on) {
+    for (size_t i = 0; i < workers_.size(); ++i) tie(workers_[i].native_handle(), cpus, i + 1, on);
   }
   void run(int64_t n, cpu::LoopBody body, void* context) {
     body_ = body, context_ = context, n_ = n;
@@ -102,19 +128,15 @@ class Pool {
   std::vector<std::thread> workers_;
 };
 
-int available_cpus() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 int thread_count = 0;  // 0 until somebody asks
+bool pinned = false;
 std::unique_ptr<Pool> pool;
 std::mutex pool_in_use;  // one loop at a time has the helpers
 
 }  // namespace
 
 int threads() {
-  if (thread_count == 0) set_threads(std::min(available_cpus(), 1024));
+  if (thread_count == 0) set_threads(int(std::min<size_t>(available_cpus().size(), 1024)));
   return thread_count;
 }
 
@@ -122,8 +144,18 @@ void set_threads(int n) {
   check(n >= 1 && n <= 1024, "--threads {}: must be 1 to 1024", n);
   check(!inside_loop, "set_threads({}) inside a parallel loop: must stand outside", n);
   if (n == thread_count) return;
+  if (pinned) pin_threads(false);  // new threads inherit where this one may run
   pool = n > 1 ? std::make_unique<Pool>(n - 1) : nullptr;
   thread_count = n;
+}
+
+void pin_threads(bool on) {
+  const std::vector<int>& cpus = available_cpus();
+  check(!on || size_t(threads()) <= cpus.size(), "--pin: {} threads on {} CPUs; --threads must be at most that",
+        threads(), cpus.size());
+  tie(pthread_self(), cpus, 0, on);
+  if (pool) pool->pin(cpus, on);
+  pinned = on;
 }
 
 namespace cpu {
