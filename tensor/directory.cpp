@@ -1,6 +1,7 @@
 #include "tensor/directory.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -72,6 +73,17 @@ void DirectoryUpdate::commit() {
   finish_update(directory_, on_step_);
   //@end commit
 }
+
+DirectoryLock::DirectoryLock(const fs::path& directory)
+    : file_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  check_done(file_ >= 0 ? std::error_code() : std::error_code(errno, std::generic_category()), directory,
+             "cannot be opened");
+  if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(file_);
+  fail("{}: another run is at work there; wait until it ends, or choose another folder", directory.string());
+}
+
+DirectoryLock::~DirectoryLock() { ::close(file_); }
 
 void finish_update(const fs::path& directory, const std::function<void()>& on_step) {
   const fs::path next = directory / decided;

@@ -32,6 +32,20 @@ class DirectoryUpdate {
   bool committed_ = false;
 };
 
+// Keeps a directory to its owner while it lives: whoever locks it too, in this process or another, gets an Error. The
+// system lets go of it when the process ends, however that ends, and nothing is left on the disk. A file system without
+// locks locks nothing.
+class DirectoryLock {
+ public:
+  explicit DirectoryLock(const std::filesystem::path& directory);
+  ~DirectoryLock();
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+ private:
+  int file_;
+};
+
 // Finishes an update of DIR that was decided and then cut short; nothing to do is no error, nor is a missing DIR.
 // It leaves next.partial alone: a writer may be at work. Error: a file could not be moved (DIR is read-only, say).
 void finish_update(const std::filesystem::path& directory, const std::function<void()>& on_step = {});

@@ -189,6 +189,22 @@ class BadInput(Folder):
         self.assertFails(train(self.dir / "run", "--steps", 2), "--resume")
         self.assertEqual(before, contents(self.dir / "run"))
 
+    def test_one_run_at_a_time_in_a_folder(self):
+        out = self.dir / "run"
+        process = subprocess.Popen([str(BUILD / "switchyard-train"), "train", *TINY, "--out", str(out), "--steps",
+                                    "100000", "--checkpoint-every", "5"], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        while not (out / "train.json").exists():
+            self.assertIsNone(process.poll(), "ended before its first checkpoint")
+            time.sleep(0.01)
+        self.assertFails(call("train", "train", "--resume", "--out", out), str(out), "another run")
+        self.assertIsNone(process.poll(), "the first run goes on")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        step = json.loads((out / "train.json").read_text())["step"]
+        resumed = call("train", "train", "--resume", "--out", out, "--steps", step + 1, "--json")
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+
     def test_damaged_checkpoint(self):
         out = self.dir / "run"
         self.assertEqual(train(out, "--steps", 2).returncode, 0)

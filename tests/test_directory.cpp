@@ -9,6 +9,7 @@
 #include <set>
 
 #include "tensor/directory.h"
+#include "tensor/error.h"
 #include "tensor/file.h"
 #include "tests/scratch.h"
 
@@ -131,4 +132,38 @@ TEST_CASE("directory: errors name the path") {
   fs::create_directory(scratch.path / "dir" / "b");
   std::ofstream(scratch.path / "dir" / "b" / "inside") << "x";
   CHECK(error_of([&] { save(scratch.path / "dir", 2); }).starts_with((scratch.path / "dir" / "b").string() + ": "));
+}
+
+TEST_CASE("directory: a lock keeps everybody else out until its owner lets go") {
+  const Scratch scratch;
+  {
+    const DirectoryLock lock(scratch.path);
+    CHECK_THROWS_WITH_AS(DirectoryLock{scratch.path}, doctest::Contains(scratch.path.string().c_str()), Error);
+    fs::create_directory(scratch.path / "within");
+    const DirectoryLock another(scratch.path / "within");  // a folder of its own
+    save(scratch.path, 1);                                 // updates are the owner's business
+    CHECK(generation(scratch.path) == 1);
+  }
+  const DirectoryLock again(scratch.path);
+  CHECK(listing(scratch.path) == std::set<std::string>{"a", "b", "c", "within"});  // nothing is left of a lock
+  CHECK_THROWS_AS(DirectoryLock(scratch.path / "missing"), Error);
+}
+
+TEST_CASE("directory: the lock of a killed process is free") {
+  const Scratch scratch;
+  int pipes[2];
+  REQUIRE(pipe(pipes) == 0);
+  const pid_t owner = fork();
+  if (owner == 0) {
+    const DirectoryLock lock(scratch.path);
+    if (write(pipes[1], "x", 1) != 1) _exit(1);
+    pause();
+  }
+  char locked;
+  REQUIRE(read(pipes[0], &locked, 1) == 1);
+  CHECK_THROWS_AS(DirectoryLock{scratch.path}, Error);
+  kill(owner, SIGKILL);
+  waitpid(owner, nullptr, 0);
+  const DirectoryLock free(scratch.path);
+  close(pipes[0]), close(pipes[1]);
 }

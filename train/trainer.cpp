@@ -1,40 +1,13 @@
 #include "train/trainer.h"
 
-#include <nlohmann/json.hpp>
-
 #include "moe/checkpoint.h"
-#include "moe/config_io.h"
 
 namespace switchyard {
 namespace {
 
-namespace fs = std::filesystem;
-
-// The folder of a new run must not hold one; the folder of a resumed run must.
-RunConfig opened(RunConfig config, bool resume) {
-  finish_update(config.out);
-  const bool exists = fs::exists(config.out / "train.json");
-  check(resume || !exists, "{}: holds a run already; add --resume to go on with it, or choose another --out",
-        config.out.string());
-  check(!resume || exists, "{}: holds no run to resume", config.out.string());
-  fs::create_directories(config.out);
-  return config;
-}
-
 ModelConfig with_vocab(ModelConfig model, const Tokenizer& tokenizer) {
   model.vocab = tokenizer.vocab_size();
   return model;
-}
-
-// train.json: the step, the training configuration and the files.
-nlohmann::json read_state(const fs::path& dir) {
-  const fs::path path = dir / "train.json";
-  check(fs::exists(path), "{}: holds no run (no train.json)", dir.string());
-  nlohmann::json state = nlohmann::json::parse(read_file(path), nullptr, false);
-  const bool whole = state.is_object() && state["step"].is_number_unsigned() && state["train"].is_object() &&
-                     state["files"].is_array();
-  check(whole, "{}: not a run's train.json", path.string());
-  return state;
 }
 
 // What a pass tells, where the device has left it: reading it waits for the device, so that is done after the step.
@@ -75,19 +48,19 @@ void collect(const PassNumbers& pass, int64_t passes, StepNumbers& numbers, std:
 }  // namespace
 
 Trainer::Trainer(RunConfig config, bool resume)
-    : config_(opened(std::move(config), resume)),
+    : config_(std::move(config)),
+      folder_(config_.out, resume),
       data_(config_.source, config_.train, config_.model.context, config_.out),
       model_(with_vocab(config_.model, data_.tokenizer()), config_.train.seed, dtype_of(config_.train.compute),
              config_.device),
       optimizer_(model_, config_.train) {
   config_.model = model_.config();
-  if (!resume) {
+  if (resume) {
+    folder_.load(model_, optimizer_);
+  } else {
     model_.see_text(data_.occurrences());
     if (!config_.start.empty()) load_weights(config_.start, model_);
-    return;
   }
-  load_weights(config_.out, model_);
-  optimizer_.restore(SafetensorsFile(config_.out / "optimizer.safetensors"), read_state(config_.out).at("step"));
 }
 
 StepNumbers Trainer::step() {
@@ -136,7 +109,7 @@ Evaluation Trainer::run(const std::atomic<bool>& stop, Report& report) {
       report.evaluation(numbers.step, evaluation);
     }
     if (every(c.sample_every)) report.sample(numbers.step, sample());
-    if (every(c.checkpoint_every) || stop) save();
+    if (every(c.checkpoint_every) || stop) folder_.save(config_, model_, data_.tokenizer(), optimizer_);
     report.resume_clock();
   }
   return evaluation;
@@ -156,29 +129,6 @@ std::string Trainer::sample() {
   generation.sampler.temperature = 0.8;
   generation.sampler.seed = config_.train.seed + static_cast<uint64_t>(optimizer_.steps());
   return generate(model_, data_.tokenizer(), "", generation).text;
-}
-
-void Trainer::save() {
-  DirectoryUpdate update(config_.out);
-  write_model(update, model_, &data_.tokenizer());
-  save_safetensors(update.file("optimizer.safetensors"), optimizer_.state());
-  nlohmann::json state{{"step", optimizer_.steps()}, {"train", to_json(config_.train)}};
-  state["files"] = nlohmann::json::array();
-  for (const fs::path& file : config_.source.files) state["files"].push_back(fs::absolute(file).string());
-  write_file(update.file("train.json"), state.dump(2) + "\n");
-  update.commit();
-}
-
-RunConfig load_run(const fs::path& dir) {
-  finish_update(dir);
-  const nlohmann::json state = read_state(dir);
-  RunConfig config{.source = {}, .model = load_config(dir), .train = {}, .out = dir};
-  from_json(state["train"], config.train, (dir / "train.json").string() + ": ");
-  for (const nlohmann::json& file : state["files"]) {
-    check(file.is_string(), "{}: a file's name must be a text", (dir / "train.json").string());
-    config.source.files.emplace_back(file.get<std::string>());
-  }
-  return config;
 }
 
 }  // namespace switchyard
