@@ -198,7 +198,8 @@ void cut(Problem<T, Out>& p, int64_t work) {
   const int64_t most = clamp(own / least_work, 1, ceil_divide(most_items * threads(), count));
   int64_t rows = p.row_blocks, cols = 1, least = 0;
   while (true) {
-    const int64_t height = ceil_divide(p.M, rows), width = ceil_divide(p.N, cols);
+    const int64_t height = ceil_divide(p.M, rows), panels = ceil_divide(ceil_divide(p.N, Micro::cols), cols);
+    const int64_t width = panels * Micro::cols;  // columns are dealt out in whole panels
     const int64_t quarters = 4 * ceil_divide(rows * cols * count, threads()) + 1;
     const int64_t cost = quarters * (height * width + packing_cost * (height + width));
     if (least == 0 || cost < least) least = cost, p.row_blocks = rows, p.col_blocks = cols;
