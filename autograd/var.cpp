@@ -63,7 +63,7 @@ Var make(const char* op, Tensor value, std::vector<Var> inputs, std::function<vo
   return result;
 }
 
-void backward(const Var& loss) {
+void backward(const Var& loss, const std::function<void(const Node&)>& complete) {
   check(loss.value().count() == 1, "backward of shape {}: the loss must be one number", loss.shape().text());
   check(loss.requires_grad(), "backward: nothing in the loss's history wants a gradient");
   // Collect everything that was computed, with a stack of our own: a history may be a million nodes deep.
@@ -85,6 +85,7 @@ void backward(const Var& loss) {
   //@begin backward
   loss.accumulate(one);
   for (std::shared_ptr<Node>& node : order) {
+    if (complete && node->grad.defined()) complete(*node);
     if (!node->backward) continue;  // a leaf keeps its gradient
     if (node->grad.defined()) node->backward(*node);
     node->backward = nullptr;

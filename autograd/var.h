@@ -55,8 +55,9 @@ struct Node {
 Var make(const char* op, Tensor value, std::vector<Var> inputs, std::function<void(Node&)> backward);
 
 // Computes the gradients of a one-element loss and releases the history on the way. Gradients of leaves add up over
-// calls until clear_grad(). Error if the loss has more than one element or no history.
-void backward(const Var& loss);
+// calls until clear_grad(). Error if the loss has more than one element or no history. `complete`: called with each
+// node once its gradient is whole, from the loss on.
+void backward(const Var& loss, const std::function<void(const Node&)>& complete = {});
 
 // While one exists on this thread, ops record no history.
 class NoGrad {

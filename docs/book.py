@@ -41,8 +41,8 @@ from table import table_rows
 COLUMNS = 78  # of an excerpt; wider ones overflow the page
 LINES_WARN, LINES_MAX = 12, 25  # of an excerpt
 SECONDS_WARN, SECONDS_MAX = 2, 30  # of a command that check reruns
-PROGRAMS = {**dict.fromkeys("demo train eval inspect route tokenize corpus reproduce".split(), "switchyard-train"),
-            "generate": "switchyard-infer"}
+TRAINER = "demo train finetune eval export replay inspect route tokenize corpus reproduce report"  # its commands
+PROGRAMS = {**dict.fromkeys(TRAINER.split(), "switchyard-train"), "generate": "switchyard-infer"}
 LANGUAGES = {".h": "cpp", ".cpp": "cpp", ".cu": "cpp", ".cuh": "cpp", ".py": "python", ".cmake": "cmake", "": "bash"}
 
 MARKER = re.compile(r"\s*(?://|#) ?@(begin|end|task|endtask)\b ?(\S*)")

@@ -29,6 +29,7 @@ class Namer {
     if (!name.starts_with("layers.")) return add_outside(name, x);
     const size_t dot = name.find('.', 7);
     const std::string layer = "model." + name.substr(0, dot + 1), part = name.substr(dot + 1);
+    if (part.find(".adapter.") != std::string::npos) return put(layer + part, x);
     const auto rest = [&part](std::string_view prefix) { return part.substr(prefix.size()); };
     if (part.starts_with("attention_norm.")) return put(layer + "input_layernorm." + rest("attention_norm."), x);
     if (part.starts_with("ffn_norm.")) return put(layer + "post_attention_layernorm." + rest("ffn_norm."), x);
@@ -130,6 +131,8 @@ class Weights {
   std::map<std::string, size_t> place_;  // tensor -> file
 };
 
+bool of_adapter(const std::string& name) { return name.find(".adapter.") != std::string::npos; }
+
 // Error unless the file has exactly the model's tensors, each in its shape.
 void check_tensors(const Weights& weights, const std::vector<NamedTensor>& tensors) {
   std::set<std::string> known;
@@ -146,8 +149,10 @@ void check_tensors(const Weights& weights, const std::vector<NamedTensor>& tenso
           "{}: {}: is not a tensor of the model in config.json", weights.where(), name);
 }
 
-void read_weights(const Weights& weights, Transformer& model) {
-  const std::vector<NamedTensor> tensors = named_tensors(model);
+// Without `adapters`, the model's own are left alone.
+void read_weights(const Weights& weights, Transformer& model, bool adapters = true) {
+  std::vector<NamedTensor> tensors = named_tensors(model);
+  if (!adapters) std::erase_if(tensors, [](const NamedTensor& t) { return of_adapter(t.name); });
   check_tensors(weights, tensors);  // all of them before the first is written, so that an Error leaves the model whole
   for (const auto& [name, tensor] : tensors) weights.file(name).load_into(name, tensor);
 }
@@ -187,7 +192,10 @@ void save_model(const fs::path& dir, Transformer& model, const Tokenizer* tokeni
 
 void load_weights(const fs::path& dir, Transformer& model) {
   finish_update(dir);
-  read_weights(Weights(dir), model);
+  const Weights weights(dir);
+  const bool adapters = std::any_of(weights.place().begin(), weights.place().end(),
+                                    [](const auto& tensor) { return of_adapter(tensor.first); });
+  read_weights(weights, model, adapters);
 }
 
 Transformer load_model(const fs::path& dir, Dtype dtype, Device device) {

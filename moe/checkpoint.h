@@ -46,7 +46,8 @@ ModelConfig load_config(const std::filesystem::path& dir);
 // for a tensor that is missing, misshapen or not the model's. All three first finish a DirectoryUpdate that was cut
 // short.
 Transformer load_model(const std::filesystem::path& dir, Dtype dtype = Dtype::f32, Device device = Device::cpu);
-// The same into a model that exists; Error if DIR holds one of another shape.
+// The same into a model that exists; Error if DIR holds one of another shape. Where DIR has no adapters, those of the
+// model stay as they are.
 void load_weights(const std::filesystem::path& dir, Transformer& model);
 
 }  // namespace switchyard

@@ -52,7 +52,7 @@ ModelConfig defaults(bool experts) {
 
 // The name of the architecture that computes exactly what our model does.
 std::string model_type(const ModelConfig& c) {
-  if (c.activation != Activation::swiglu || c.norm != NormKind::rms) return our_key;
+  if (c.activation != Activation::swiglu || c.norm != NormKind::rms || c.adapters.any()) return our_key;
   if (c.attention != AttentionKind::grouped || c.qk_norm != QkNorm::none || c.first_dense > 0 || c.moe_every > 1)
     return our_key;
   if (c.dense()) return c.window && *c.window < c.context ? our_key : "llama";

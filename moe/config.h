@@ -67,6 +67,10 @@ struct EnumNames<DropOrder> {
   static constexpr std::string_view names[] = {"position", "priority"};
 };
 template <>
+struct EnumNames<Adapters> {
+  static constexpr std::string_view names[] = {"none", "attention", "experts", "all"};
+};
+template <>
 struct EnumNames<Device> {
   static constexpr std::string_view names[] = {"cpu", "cuda"};
 };
@@ -140,6 +144,8 @@ struct ModelConfig {
   double device_balance = 0;
   double communication_balance = 0;
 
+  AdapterConfig adapters;
+
   constexpr int head_width() const { return head_dim ? *head_dim : width / heads; }
   constexpr bool dense() const { return experts == 1; }
   // Whether layer i, from 0, has experts: not the first ones, and of the others each moe_every-th.
@@ -149,6 +155,13 @@ struct ModelConfig {
 };
 
 // f(name, field, lowest, highest, help) for numbers; f(name, field, help) for booleans and enums.
+template <class Config, class F>
+requires std::is_same_v<std::remove_const_t<Config>, AdapterConfig>
+constexpr void visit(Config& c, F&& f) {
+  f("adapters", c.of, "train low-rank adapters of attention, of the experts or of all, and nothing else");
+  f("adapter-rank", c.rank, 1, 4096, "their rank (r)");
+  f("adapter-alpha", c.alpha, 1e-6, 1e6, "what they add is multiplied with this, divided by the rank");
+}
 template <class Config, class F>
 requires std::is_same_v<std::remove_const_t<Config>, ModelConfig>
 constexpr void visit(Config& c, F&& f) {
@@ -206,8 +219,8 @@ constexpr void visit(Config& c, F&& f) {
   f("importance", c.importance, 0.0, 100.0, "coefficient of the squared variation of the experts' summed gates");
   f("load", c.load, 0.0, 100.0, "noisy-topk: coefficient of the squared variation of the experts' expected load");
   f("device-balance", c.device_balance, 0.0, 100.0, "deepseek-v2: coefficient of the balance among groups");
-  f("communication-balance", c.communication_balance, 0.0, 100.0,
-    "deepseek-v2: coefficient of the balance of what groups are sent");
+  f("communication-balance", c.communication_balance, 0.0, 100.0, "deepseek-v2: that of what groups are sent");
+  visit(c.adapters, f);
 }
 
 // Error if fields contradict each other; the message says what would happen otherwise.

@@ -26,6 +26,11 @@ class MoeLayer {
   // that earlier plan are used instead of the router's choice; the gates are computed anew.
   MoeOutput operator()(const RouterInput& input, const RoutingPlan* replay = nullptr);
 
+  void adapt(const AdapterConfig& config, Init& init) {
+    experts_.adapt(config, init);
+    if (shared_) shared_->adapt(config, init);
+  }
+
   Router& router() { return *router_; }
   void visit(const std::string& name, const ParamVisitor& f);
 

@@ -24,19 +24,26 @@ constexpr ParameterCount added_up(ParameterCount n, int64_t E, int64_t top_k) {
   return n;
 }
 
-constexpr int64_t mlp_params(Activation activation, int64_t F, int64_t C) {
-  return (first_layer_width(activation, F) + F) * C;
+// Of a matrix (out, in); with an adapter of rank r, those of A (r, in) and B (out, r) too.
+constexpr int64_t matrix_params(int64_t out, int64_t in, int64_t r) { return out * in + r * (out + in); }
+
+// r: the rank of the adapters, 0 without.
+constexpr int64_t mlp_params(Activation activation, int64_t F, int64_t C, int64_t r = 0) {
+  return matrix_params(first_layer_width(activation, F), C, r) + matrix_params(C, F, r);
 }
 
 constexpr int64_t attention_params(const ModelConfig& c) {
   const int64_t C = c.width, D = c.head_width(), H = c.heads, K = c.kv_heads;
+  const int64_t r = c.adapters.rank_in(Adapters::attention);
   if (c.attention == AttentionKind::latent) {
-    const int64_t queries = H * (D + c.rope_dim), R = c.latent_rank;
-    const int64_t query = c.query_rank ? (C + 1 + queries) * *c.query_rank : C * queries;  // with a norm between
-    return query + C * (R + c.rope_dim) + R + R * H * (D + c.value_dim) + H * c.value_dim * C;
+    const int64_t queries = H * (D + c.rope_dim), R = c.latent_rank, q = c.query_rank.value_or(0);
+    const int64_t query =  // with a norm between
+        c.query_rank ? matrix_params(q, C, r) + q + matrix_params(queries, q, r) : matrix_params(queries, C, r);
+    return query + matrix_params(R + c.rope_dim, C, r) + R + matrix_params(H * (D + c.value_dim), R, r) +
+           matrix_params(C, H * c.value_dim, r);
   }
   const int64_t norms = c.qk_norm == QkNorm::none ? 0 : c.qk_norm == QkNorm::head ? 2 * D : (H + K) * D;
-  return (2 * H + 2 * K) * D * C + norms;
+  return matrix_params((H + 2 * K) * D, C, r) + matrix_params(C, H * D, r) + norms;
 }
 
 constexpr int64_t router_params(const ModelConfig& c) {
@@ -47,10 +54,11 @@ constexpr int64_t router_params(const ModelConfig& c) {
 constexpr int64_t norm_params(const ModelConfig& c) { return c.norm == NormKind::layer ? 2 * c.width : c.width; }
 
 constexpr ParameterCount count_parameters(const ModelConfig& c) {
-  const int64_t C = c.width, embedding = c.vocab * C;
-  const int64_t expert = mlp_params(c.activation, c.ffn, C);
-  const int64_t dense = mlp_params(c.dense_activation.value_or(c.activation), c.dense_width(), C);
-  const int64_t shared = c.shared_experts ? mlp_params(c.activation, c.shared_width(), C) + (c.shared_gate ? C : 0) : 0;
+  const int64_t C = c.width, embedding = c.vocab * C, r = c.adapters.rank_in(Adapters::experts);
+  const int64_t expert = mlp_params(c.activation, c.ffn, C, r);
+  const int64_t dense = mlp_params(c.dense_activation.value_or(c.activation), c.dense_width(), C, r);
+  const int64_t shared =
+      c.shared_experts ? mlp_params(c.activation, c.shared_width(), C, r) + (c.shared_gate ? C : 0) : 0;
   ParameterCount n{.embedding = embedding, .head = c.tied ? 0 : embedding, .norms = norm_params(c)};
   for (int i = 0; i < c.layers; ++i) {
     //@begin totals

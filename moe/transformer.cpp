@@ -44,6 +44,11 @@ Transformer::Transformer(const ModelConfig& c, uint64_t seed, Dtype dtype, Devic
       block.mlp.emplace(c.width, c.ffn, c.activation, c.init, out_deviation, init);
     else
       block.moe.emplace(c, out_deviation, init);
+    const auto adapt = [&](auto& part) {
+      if (part) part->adapt(c.adapters, init);
+    };
+    if (c.adapters.rank_in(Adapters::attention)) adapt(block.attention), adapt(block.latent);
+    if (c.adapters.rank_in(Adapters::experts)) adapt(block.mlp), adapt(block.moe);
     blocks_.push_back(std::move(block));
   }
   norm_ = Norm(c.width, c.norm_epsilon, layer_norm, init);

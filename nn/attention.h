@@ -1,6 +1,4 @@
 #pragma once
-#include <optional>
-
 #include "nn/linear.h"
 #include "nn/norm.h"
 
@@ -39,6 +37,8 @@ struct Attention {
     query_norm = Norm(whole ? heads.H * heads.D : heads.D, epsilon, false, init);
     key_norm = Norm(whole ? heads.K * heads.D : heads.D, epsilon, false, init);
   }
+
+  void adapt(const AdapterConfig& config, Init& init) { qkv.adapt(config, init), out.adapt(config, init); }
 
   // x (B T, C) of B sequences -> (B T, C). With a cache, x holds the tokens that follow those in it.
   Var operator()(const Var& x, int64_t B, KeyValueCache* cache) const {

@@ -39,6 +39,11 @@ struct LatentAttention {
     out = Linear(w.H * w.value, width, out_deviation, init);
   }
 
+  void adapt(const AdapterConfig& config, Init& init) {
+    if (query_down) query_down->adapt(config, init);
+    for (Linear* linear : {&query, &kv_down, &kv_up, &out}) linear->adapt(config, init);
+  }
+
   // x (B T, C) of B sequences -> (B T, C). With a cache, x holds the tokens that follow those in it. Of each token it
   // keeps the latent vector (`values` there, (B, capacity, latent)) and the turned key (`keys`, (B, capacity, rope)).
   // Each call makes the keys and values of all tokens from them anew. The paper's shorter way multiplies kv_up into

@@ -32,6 +32,7 @@ struct Mlp {
       : activation(activation_),
         in(width, first_layer_width(activation, F), deviation, init),
         out(F, width, out_deviation, init) {}
+  void adapt(const AdapterConfig& config, Init& init) { in.adapt(config, init), out.adapt(config, init); }
   Var operator()(const Var& x) const { return out(activate(activation, in(x))); }
   void visit(const std::string& name, const ParamVisitor& f) {
     in.visit(name + ".in", f);

@@ -23,11 +23,17 @@ void check_done(const std::error_code& error, const fs::path& path, const char* 
   check(!error, "{}: {}: {}", path.string(), what, error.message());
 }
 
+// What a system call that has failed just now left in errno.
+std::error_code error_unless(bool done) {
+  return done ? std::error_code() : std::error_code(errno, std::generic_category());
+}
+int open_directory(const fs::path& directory) { return ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }
+
 // New and changed names in the directory are safe after this.
 void sync(const fs::path& directory) {
-  const int number = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool done = number >= 0 && (::fsync(number) == 0 || errno == EINVAL);  // EINVAL: not on this file system
-  const std::error_code error = done ? std::error_code() : std::error_code(errno, std::generic_category());
+  const int number = open_directory(directory);
+  const std::error_code error =
+      error_unless(number >= 0 && (::fsync(number) == 0 || errno == EINVAL));  // EINVAL: not on this file system
   if (number >= 0) ::close(number);
   check_done(error, directory, "cannot be written");
 }
@@ -74,10 +80,8 @@ void DirectoryUpdate::commit() {
   //@end commit
 }
 
-DirectoryLock::DirectoryLock(const fs::path& directory)
-    : file_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  check_done(file_ >= 0 ? std::error_code() : std::error_code(errno, std::generic_category()), directory,
-             "cannot be opened");
+DirectoryLock::DirectoryLock(const fs::path& directory) : file_(open_directory(directory)) {
+  check_done(error_unless(file_ >= 0), directory, "cannot be opened");
   if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   ::close(file_);
   fail("{}: another run is at work there; wait until it ends, or choose another folder", directory.string());

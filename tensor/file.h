@@ -1,6 +1,7 @@
 // Whole files: written so that a reader never sees half of one, read, and mapped into memory.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -17,6 +18,11 @@ void write_file(const std::filesystem::path& path, std::string_view text);
 
 // All bytes of the file; pipes and devices are read to their end. Error if it is missing, a directory or unreadable.
 std::string read_file(const std::filesystem::path& path);
+
+// A number that another content has not: for telling damage, not for keeping out an enemy.
+uint64_t checksum(std::span<const std::byte> bytes);
+// The same of a file's bytes, of which it holds a few at a time.
+uint64_t checksum(const std::filesystem::path& path);
 
 // A regular file as read-only memory: nothing is read before it is touched. Whoever shortens the file in place while
 // it is mapped kills the process (SIGBUS); write_file() does not, for it leaves the old file to those who hold it.

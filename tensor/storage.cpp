@@ -49,6 +49,14 @@ class Pool {
     if (poison) fill_bytes(data, device_, 0xff, bytes);  // 0xff… is a NaN in every float format
     return {new Storage{data, bytes, device_}, [this](Storage* s) { give_back(s); }};
   }
+  void release() {
+    std::lock_guard lock(mutex_);
+    for (auto& [bytes, blocks] : free_) {
+      for (void* data : blocks) device_ == Device::cpu ? std::free(data) : gpu::free_memory(data);
+      stats_.bytes_pooled -= static_cast<int64_t>(bytes * blocks.size());
+      blocks.clear();
+    }
+  }
   PoolStats stats() {
     std::lock_guard lock(mutex_);
     return stats_;
@@ -96,6 +104,7 @@ Pool& pool(Device device) {
 }  // namespace
 
 std::shared_ptr<Storage> allocate(size_t bytes, Device device) { return pool(device).take(bytes); }
+void release_pool(Device device) { pool(device).release(); }
 PoolStats pool_stats(Device device) { return pool(device).stats(); }
 void poison_new_storage(bool on) { poison = on; }
 

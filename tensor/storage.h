@@ -33,6 +33,9 @@ struct PoolStats {
 };
 PoolStats pool_stats(Device device);
 
+// Gives the blocks that no tensor holds back to the system.
+void release_pool(Device device);
+
 // Fill every block handed out with NaN bytes (tests: a kernel that forgets to write its output is seen at once).
 void poison_new_storage(bool on);
 

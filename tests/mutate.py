@@ -24,7 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ["test_autograd", "test_layers", "test_attention_layers", "test_model_gradients", "test_routers_gradients",
          "test_training"]
-SOURCES = ["tensor/*.cpp", "tensor/cuda/absent.cpp", "autograd/*.cpp", "moe/routers/*.cpp", "train/adamw.cpp"] + \
+SOURCES = ["tensor/*.cpp", "tensor/cuda/absent.cpp", "autograd/*.cpp", "moe/routers/*.cpp", "train/adamw.cpp",
+           "train/muon.cpp", "train/optimizer.cpp"] + \
     [f"moe/{name}.cpp" for name in ("balance", "config_io", "experts", "layer", "plan", "router", "transformer")]
 FLAGS = ["-std=c++20", "-O1", "-w", "-I."]
 TIMEOUT = 300  # seconds for one run of the tests; a removal that makes them hang is noticed too
@@ -136,6 +137,9 @@ MUTATIONS = [
      "experts: the weights' first slot"),
     ("tensor/cpu/gemm.cpp", "weight{w + e * out * in, in, false}", "weight{w, in, false}", "experts: whose weights"),
     ("moe/experts.cpp", "w.accumulate(std::move(dw));", "", "grouped_linear: W"),
+    ("nn/low_rank.h", "linear(x, down)", "linear(Var(x.value()), down)", "adapter: x"),
+    ("moe/grouped_linear.h", "grouped_linear(x, adapter->down, plan, rows)",
+     "grouped_linear(Var(x.value()), adapter->down, plan, rows)", "adapter of experts: x"),
     ("moe/experts.cpp", "row.defined() ? combine(first, slot, Tensor(), dx) : dx",
      "row.defined() ? Tensor::zeros(x.shape(), dx.dtype()) : dx", "grouped_linear: x by token"),
     ("moe/experts.cpp", "row.defined() ? combine(first, slot, Tensor(), dx) : dx",

@@ -35,7 +35,7 @@ std::vector<float> trained() {
       .vocab = 31, .context = 16, .layers = 2, .width = 16, .heads = 2, .kv_heads = 1, .ffn = 12, .experts = 4};
   TrainConfig train{.batch = 2, .rate = 1e-2};
   Transformer model(c, 3);
-  AdamW optimizer(model, train);
+  Optimizer optimizer(model, train);
   Random random{{1, 1}};
   training_step(model, optimizer, train, random);
   std::vector<float> all;

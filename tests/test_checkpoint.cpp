@@ -280,7 +280,7 @@ TEST_CASE("checkpoint: config.json holds what other readers ask for") {
   CHECK(file["sliding_window"].is_null());
   CHECK(file["torch_dtype"] == "float32");
   CHECK(file["dtype"] == "float32");
-  CHECK(file["switchyard"].size() == 54);
+  CHECK(file["switchyard"].size() == 57);
   const json plain = json::parse(config_json(llama(), 7, Dtype::f64));
   CHECK(plain["model_type"] == "llama");
   CHECK(plain["architectures"] == json::array({"LlamaForCausalLM"}));

@@ -165,6 +165,7 @@ class BadInput(Folder):
         self.assertFails(train(self.dir / "a", "--expert", 4), "--expert", "did you mean --experts?")
         self.assertFails(train(self.dir / "a", "--top-k", 9), "--top-k 9", "8")
         self.assertFails(train(self.dir / "a", "--top-k", 1), "--gate-norm")
+        self.assertFails(train(self.dir / "a", "--gradient-noise"), "--gradient-noise: needs --accumulate 2")
         self.assertFails(train(self.dir / "a", "--capacity", 0), "--capacity 0")
         self.assertFails(train(self.dir / "a", "--steps", "many"), "--steps many")
         self.assertFails(call("train", "train", "--preset", "dmeo", "--out", self.dir / "a"), "did you mean demo?")

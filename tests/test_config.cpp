@@ -92,7 +92,7 @@ TEST_CASE("config: JSON has one key a field, with underscores") {
   CHECK(to_json(Kinds{}) == json::parse(R"({"count":3, "big":5, "seed":7, "the_share":0.25, "limit":null, "factor":1.5,
                                             "on":false, "title":"none yet", "colour":"dark-blue"})"));
   const json model = to_json(ModelConfig{});
-  CHECK(model.size() == 54);
+  CHECK(model.size() == 57);
   CHECK(model["head_dim"].is_null());
   CHECK(model["gate_norm"] == "sum-to-one");
   CHECK(to_json(SamplerConfig{}).size() == 6);

@@ -97,7 +97,7 @@ TEST_CASE("experts under plans with idle experts, dropped tokens and several slo
         what, [&] { return experts(x, plan); }, list, worst);
     for (int64_t e = 0; e < plan.experts; ++e) {
       const bool idle = plan.offset.data<int32_t>()[e] == plan.offset.data<int32_t>()[e + 1];
-      const Numbers all = gradient(experts.in);
+      const Numbers all = gradient(experts.in.weight);
       CHECK((largest(Numbers(&all[size_t(e * 24)], &all[size_t(e * 24)] + 24)) == 0) == idle);
     }
   }
@@ -190,6 +190,17 @@ TEST_CASE("every parameter of a whole model with each kind of attention") {
   c.first_dense = 1, c.dense_ffn = 5;
   c.norm_epsilon = 0.2;  // two numbers are normed, and may both be near zero
   for (const auto& [what, config] : all_attentions(c)) check_model(worst, config, what);
+  MESSAGE(worst.text());
+}
+
+TEST_CASE("every parameter of a whole model with low-rank adapters") {
+  Worst worst;
+  ModelConfig c = small;
+  c.adapters = {.of = Adapters::all, .rank = 2, .alpha = 3};
+  c.shared_experts = 1, c.layers = 1;
+  check_model(worst, c, "adapters of experts, a shared one, and attention");
+  c.first_dense = 1, c.layers = 2, c.shared_experts = 0, c.adapters.rank = 1, c.norm_epsilon = 0.2;
+  check_model(worst, all_attentions(c).back().second, "adapters of latent attention and an MLP");
   MESSAGE(worst.text());
 }
 

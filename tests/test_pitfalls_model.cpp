@@ -7,7 +7,7 @@
 #include "moe/config_io.h"
 #include "tensor/kernels.h"
 #include "tests/moe_models.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 
 using namespace switchyard;
 using namespace switchyard::test;
@@ -24,7 +24,7 @@ std::map<std::string, Numbers> parameters(Transformer& model) {
 
 // `steps` steps of training on the same tokens; returns the load of each layer's experts, added up.
 std::vector<Ints> train(Transformer& model, const Tensor& tokens, int64_t steps, const TrainConfig& config) {
-  AdamW optimizer(model, config);
+  Optimizer optimizer(model, config);
   std::vector<Ints> load(size_t(model.config().layers), Ints(size_t(model.config().experts), 0));
   const Tensor targets = tokens.reshape({tokens.count()});
   for (int64_t step = 0; step < steps; ++step) {

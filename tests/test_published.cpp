@@ -5,9 +5,9 @@
 
 #include "moe/config_io.h"
 #include "tests/moe_models.h"
-#include "train/adamw.h"
 #include "train/cost_table.h"
 #include "train/data.h"
+#include "train/optimizer.h"
 #include "train/presets.h"
 
 using namespace switchyard;
@@ -160,7 +160,7 @@ TEST_CASE("every sibling learns in 200 steps, and each of its experts moves") {
     Transformer model(c, 1);
     std::map<std::string, Numbers> before;
     model.visit([&](const std::string& name, Var& p) { before[name] = p.value().values(); });
-    AdamW optimizer(model, {.weight_decay = 0});  // or decay would move what no gradient does
+    Optimizer optimizer(model, {.weight_decay = 0});  // or decay would move what no gradient does
     double first = 0, last = 0;
     for (int64_t step = 0; step < 200; ++step) {
       const Batch batch = data.batch(step, B, T, 1);

@@ -28,7 +28,7 @@ AuxTerm interrupt(const Batch&, const Var&) {
   return {"nothing", Var(Tensor::zeros({1}, Dtype::f32)), 0};
 }
 
-std::vector<rp::Variant> tiny_variants(bool) {
+std::vector<Variant> tiny_variants(bool) {
   const TrainConfig train{.merged_vocab = 300,
                           .corpus_bytes = 40'000,
                           .people = 10,
@@ -41,7 +41,7 @@ std::vector<rp::Variant> tiny_variants(bool) {
                           .eval_tokens = 200};
   ModelConfig model = tiny();
   model.expert_dropout = 0.1;  // random numbers too must go on where they were
-  std::vector<rp::Variant> all(3);
+  std::vector<Variant> all(3);
   all[0] = {.label = "topk", .config = {.source = {}, .model = model, .train = train}};
   model.router = "switch", model.top_k = 1, model.gate_norm = GateNorm::none;
   all[1] = {.label = "Switch, k=1", .config = {.source = {}, .model = model, .train = train}};
@@ -64,13 +64,13 @@ const rp::Experiment tiny_experiment{.name = "tiny",
                                      .columns = {{"max/mean", "max_over_mean", 3}},
                                      .paper_title = "nats",
                                      .paper_numbers = {{"topk", "1.5"}},
-                                     .measure = [](Trainer&, const rp::Variant&, rp::Outcome&) { ++measured; }};
+                                     .measure = [](Trainer&, const Variant&, Outcome&) { ++measured; }};
 
-std::optional<rp::Results> run_tiny(const std::filesystem::path& out) {
+std::optional<Results> run_tiny(const std::filesystem::path& out) {
   const rp::Options options{.quick = true, .seeds = 3, .out = out, .quiet = true};
-  std::optional<rp::Results> results = rp::run_experiment(tiny_experiment, options, stop_now);
+  std::optional<Results> results = rp::run_experiment(tiny_experiment, options, stop_now);
   if (!results) return results;
-  for (rp::Outcome& o : results->outcomes) {  // the clock alone may differ
+  for (Outcome& o : results->outcomes) {  // the clock alone may differ
     o.number.erase("seconds"), o.number.erase("tokens_per_second");
     o.curve.erase("seconds");
   }
@@ -84,7 +84,7 @@ TEST_SUITE_BEGIN("reproduce");
 TEST_CASE("an interrupted experiment goes on to the same table; finished runs are read, changed ones done again") {
   const Scratch whole, parts;
   measured = passes = 0, stop_at = -1, stop_now = false, rate = 1e-3;
-  const std::optional<rp::Results> expected = run_tiny(whole.path);
+  const std::optional<Results> expected = run_tiny(whole.path);
   REQUIRE(expected);
   CHECK(measured == 9);
   const std::string table = rp::table(tiny_experiment, *expected);
@@ -96,7 +96,7 @@ TEST_CASE("an interrupted experiment goes on to the same table; finished runs ar
   CHECK(!run_tiny(parts.path));
   CHECK(measured == 4);
   stop_now = false, stop_at = -1;
-  const std::optional<rp::Results> resumed = run_tiny(parts.path);
+  const std::optional<Results> resumed = run_tiny(parts.path);
   REQUIRE(resumed);
   CHECK(measured == 9);
   CHECK(passes == 12);  // no step was done twice
@@ -106,7 +106,7 @@ TEST_CASE("an interrupted experiment goes on to the same table; finished runs ar
   CHECK(run_tiny(parts.path));
   CHECK(measured == 9);  // all were read
   rate = 2e-3;
-  const std::optional<rp::Results> changed = run_tiny(parts.path);
+  const std::optional<Results> changed = run_tiny(parts.path);
   REQUIRE(changed);
   CHECK(measured == 18);
   CHECK(rp::table(tiny_experiment, *changed) != table);
@@ -115,7 +115,7 @@ TEST_CASE("an interrupted experiment goes on to the same table; finished runs ar
 TEST_CASE("a run that needs another begins with its weights and its tokenizer") {
   const Scratch dir;
   measured = passes = 0, stop_at = -1, stop_now = false, rate = 0;  // nothing is learnt
-  const std::optional<rp::Results> results = run_tiny(dir.path);
+  const std::optional<Results> results = run_tiny(dir.path);
   REQUIRE(results);
   const auto text = [&](const char* file) { return read_file(dir.path / "tiny" / file); };
   CHECK(text("topk-1/tokenizer.json") == text("topk-on-1/tokenizer.json"));
@@ -124,7 +124,7 @@ TEST_CASE("a run that needs another begins with its weights and its tokenizer") 
 }
 
 TEST_CASE("mean and deviation over the seeds, absent numbers left out") {
-  rp::Results r;
+  Results r;
   r.variants = {"a", "b"};
   for (double x : {1.0, 2.0, 6.0}) r.outcomes.push_back({.variant = "a", .seed = 1, .number = {{"loss", x}}});
   r.outcomes.push_back(
@@ -138,7 +138,7 @@ TEST_CASE("mean and deviation over the seeds, absent numbers left out") {
   const std::string table = rp::table(tiny_experiment, r);
   CHECK(table.find("3.0000 ± 2.6458") != std::string::npos);
   CHECK(table.find("diverged") != std::string::npos);
-  CHECK(rp::slug("Switch, k=1.25!") == "switch-k-1.25");
+  CHECK(slug("Switch, k=1.25!") == "switch-k-1.25");
 }
 
 TEST_CASE("every experiment is whole: variants that can be built, in an order that they can be trained in") {
@@ -148,13 +148,13 @@ TEST_CASE("every experiment is whole: variants that can be built, in an order th
       CHECK(e->minutes <= 8);
       CHECK(e->quick_minutes <= 1.5);
       std::set<std::string> labels, slugs;
-      for (const rp::Variant& v : e->variants(quick)) {
+      for (const Variant& v : e->variants(quick)) {
         INFO(v.label);
         CHECK(error_of([&] { validate(v.config.model); }) == "no error");
         CHECK((v.after.empty() || labels.contains(v.after)));
         CHECK(v.after.empty() == (v.prepare == nullptr));
         CHECK(labels.insert(v.label).second);
-        CHECK(slugs.insert(rp::slug(v.label)).second);
+        CHECK(slugs.insert(slug(v.label)).second);
       }
       for (const auto& [label, said] : e->paper_numbers) CHECK(labels.contains(label));
     }

@@ -146,7 +146,7 @@ TEST_CASE("state is saved and loaded to the bit, and no optimizer touches it") {
     const Tensor tokens = random_tokens(2, 20, 31);
     CHECK(same_bits(forward(loaded, tokens).logits.value(), forward(model, tokens).logits.value()));
     const std::map<std::string, Numbers> before = values(model);
-    AdamW optimizer(model, {.weight_decay = 0.5});
+    Optimizer optimizer(model, {.weight_decay = 0.5});
     for (const NamedTensor& moment : optimizer.state()) CHECK_FALSE(moment.name.ends_with(state_of(kind)));
     for (uint64_t step = 0; step < 3; ++step) {
       const ForwardResult r = forward(model, tokens, true, step);

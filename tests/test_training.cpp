@@ -2,7 +2,7 @@
 // dropout, and a few steps of whole models.
 #include "tests/gradients.h"
 #include "tests/moe_models.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 
 using namespace switchyard;
 using namespace switchyard::test;
@@ -88,7 +88,7 @@ TEST_CASE("ten steps equal the plain loop: decoupled decay of matrices alone, cl
     Transformer model(model_config, 1, dtype);
     if (dtype == Dtype::f64) scramble(parameters(model), 0.3, 4);
     const TrainConfig c{.beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3, .weight_decay = 0.3, .clip = 2};
-    AdamW optimizer(model, c);
+    Optimizer optimizer(model, c);
     std::vector<PlainParameter> plain = plain_parameters(model);
     int clipped = 0, ranks = 0;
     for (int t = 1; t <= 10; ++t) {
@@ -117,7 +117,7 @@ TEST_CASE("ten steps equal the plain loop: decoupled decay of matrices alone, cl
 
 TEST_CASE("without a gradient to speak of only decay moves a matrix, and a norm stays") {
   Transformer model(dense(), 1, Dtype::f64);
-  AdamW optimizer(model, {.weight_decay = 0.5});
+  Optimizer optimizer(model, {.weight_decay = 0.5});
   const std::vector<PlainParameter> before = plain_parameters(model);
   for (const PlainParameter& p : before) p.var.accumulate(Tensor::zeros(p.var.shape(), Dtype::f64));
   optimizer.step(0.1, 1);
@@ -132,7 +132,7 @@ TEST_CASE("without a gradient to speak of only decay moves a matrix, and a norm 
 TEST_CASE("two passes over half a batch each are one pass over all of it") {
   Transformer whole(dense(), 3, Dtype::f64), halves(dense(), 3, Dtype::f64);
   const TrainConfig c{.clip = 0.5};
-  AdamW one(whole, c), two(halves, c);
+  Optimizer one(whole, c), two(halves, c);
   for (uint64_t step = 0; step < 5; ++step) {
     const Tensor tokens = random_tokens(4, 6, 9, step);
     backward(loss_of(whole, tokens));
@@ -238,7 +238,7 @@ TEST_CASE("thirty steps halve the loss and move every expert and every parameter
     CAPTURE(text(c));
     Transformer model(c, 1);
     model.see_text(Counts(size_t(c.vocab), 1));
-    AdamW optimizer(model, {.weight_decay = 0});
+    Optimizer optimizer(model, {.weight_decay = 0});
     const std::vector<Numbers> before = values(model);
     const Tensor tokens = random_tokens(8, 6, c.vocab);
     const double first = loss_of(model, tokens).value().item();
@@ -270,7 +270,7 @@ TEST_CASE("the same bits for any number of threads, in f32 and in bf16") {
     for (int count : {1, 2, 3}) {
       set_threads(count);
       Transformer model(c, 1, dtype);
-      AdamW optimizer(model, {});
+      Optimizer optimizer(model, {});
       for (uint64_t step = 0; step < 3; ++step) {
         Pass pass{.training = true, .seed = step};
         backward(loss_of(model, random_tokens(16, 6, c.vocab, step), &pass));

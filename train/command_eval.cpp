@@ -22,7 +22,7 @@ Evaluation evaluate_files(Transformer& model, const EvalCommand& command, RunCon
   run.train.validation = 1;  // all of it
   Evaluation evaluation;
   try {
-    const Dataset data({command.files}, run.train, model.config().context, dir);
+    const Dataset data({command.files, command.conversations}, run.train, model.config().context, dir);
     evaluation = evaluate_windows(model, data, most);
   } catch (...) {
     fs::remove_all(dir);
@@ -61,9 +61,11 @@ nlohmann::json as_json(const Evaluation& e) {
 }  // namespace
 
 int run_eval(const EvalCommand& command) {
+  if (command.tasks) return run_mark(command);
   Transformer model = load_model(command.model, command.dtype, command.device);
   RunConfig run;
   if (fs::exists(command.model / "train.json")) run = load_run(command.model);
+  if (command.corpus) run.source = {};
   const bool built_in = command.files.empty() && run.source.built_in();
   const Evaluation e = built_in ? evaluate_documents(model, Tokenizer::load(command.model / "tokenizer.json"),
                                                      built_in_corpus(run.train), validation_document(command.seed),

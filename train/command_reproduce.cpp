@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <fstream>
 
-#include "infer/flags.h"
+#include "train/command_flags.h"
 #include "train/commands.h"
 #include "train/reproduce/experiment.h"
 
@@ -79,7 +79,8 @@ bool reproduce_one(const Experiment& e, const ReproduceFlags& flags, const std::
 
 }  // namespace
 
-int run_reproduce(int argc, char** argv, const std::atomic<bool>& stop) {
+int run_reproduce(int argc, char** argv) {
+  const std::atomic<bool>& stop = interruptible();
   const ReproduceFlags flags = read_flags(argc, argv);
   if (flags.name.empty()) {
     list_experiments();

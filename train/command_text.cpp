@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "train/commands.h"
+#include "train/corpus/tasks.h"
 
 namespace switchyard {
 namespace {
@@ -86,6 +87,16 @@ int measure(const CorpusCommand& command, const Corpus& corpus) {
   return 0;
 }
 
+int print_tasks(const CorpusCommand& command) {
+  const std::string lines =
+      task_lines({.seed = command.seed, .people = command.people, .held_out = command.held_out, .each = command.tasks});
+  if (command.out.empty())
+    fmt::print("{}", lines);
+  else
+    write_file(command.out, lines);
+  return 0;
+}
+
 }  // namespace
 
 int run_tokenize(const TokenizeCommand& command) {
@@ -118,6 +129,7 @@ int run_tokenize(const TokenizeCommand& command) {
 int run_corpus(const CorpusCommand& command) {
   check_domain(command.domain);
   check(command.documents >= 1, "--documents {}: must be 1 or more", command.documents);
+  if (command.tasks > 0) return print_tasks(command);
   const Corpus corpus({.seed = command.seed, .people = command.people});
   if (command.measure) return measure(command, corpus);
   std::string text, domains;

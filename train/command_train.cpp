@@ -1,9 +1,16 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tensor/machine.h"
+#include "tensor/storage.h"
+#include "train/command_flags.h"
 #include "train/commands.h"
+#include "train/forecast.h"
 
 namespace switchyard {
 namespace {
+
+constexpr int64_t worth_a_forecast = 30;  // steps; it takes the time of about six
 
 // Nats per byte that the built-in corpus costs at least; 0 for other text.
 double corpus_floor(const RunConfig& config) {
@@ -14,12 +21,32 @@ double corpus_floor(const RunConfig& config) {
   return all.bits * 0.6931471805599453 / double(all.bytes);
 }
 
-void say_what_next(const Report& report, const std::string& out, bool demo) {
+void say_what_next(const Report& report, const std::string& out, bool conversations, bool demo) {
   fmt::print("saved to {}/ ({:.0f} tokens/s in training)\n\n", out, report.tokens_per_second());
+  if (conversations) {
+    fmt::print("Try next:\n  ./run generate --model {} --temperature 0 --prompt $'{}'\n", out,
+               "User: What is 17 plus 25?\\nAssistant:");
+    fmt::print("  ./run eval --model {} --tasks   which of the built-in questions it answers\n", out);
+    return;
+  }
   fmt::print("Try next:\n  ./run generate --model {} --prompt \"Once\" --temperature 0.7\n", out);
   fmt::print("  ./run inspect {}        which experts serve which domains\n", out);
   fmt::print("  ./run eval --model {}   how far from the floor, domain by domain\n", out);
   if (demo) fmt::print("  ./run train --data YOUR.txt --out runs/mine --steps 1000   a text of your own\n");
+}
+
+// The folder and, unless it is a run to resume, the preset that flags then change.
+RunConfig starting_point(int argc, char** argv, bool resume, std::string_view default_preset) {
+  const std::optional<std::string> out = early_flag(argc, argv, "--out");
+  if (resume) {
+    check(out.has_value(), "--resume: needs --out DIR, the folder of the run");
+    return load_run(*out);
+  }
+  const Preset& preset = find_preset(early_flag(argc, argv, "--preset").value_or(std::string(default_preset)));
+  return {.source = {},
+          .model = preset.model,
+          .train = preset.train,
+          .out = out.value_or(fmt::format("runs/{}", preset.name))};
 }
 
 }  // namespace
@@ -29,16 +56,29 @@ std::string resume_command(const RunConfig& config) {
                      config.device == Device::cuda ? " --device cuda" : "");
 }
 
-int run_training(RunConfig config, bool resume, const std::atomic<bool>& stop, bool json, bool demo) {
+int train_model(RunConfig config, const TrainOptions& options) {
+  const auto [resume, json, demo, view] = options;
   const double floor = corpus_floor(config);
   const std::string out = config.out.string();
   const int64_t steps = config.train.steps;
+  check(!config.train.gradient_noise || config.train.accumulate > 1,
+        "--gradient-noise: needs --accumulate 2 or more, passes of a step to be compared");
+  check_state_fits(config.model, config.device);
   if (!json && !resume) fmt::print("reading the text and making its tokens\n");
   Trainer trainer(std::move(config), resume);
-  Report report(out, trainer.steps_done(), steps, trainer.data().bytes_per_token(), floor, json);
+  Report report(out, trainer.steps_done(), steps, trainer.data().bytes_per_token(), floor,
+                json ? ViewKind::none : view);
   report.start(trainer.config().model, trainer.config().train, trainer.data().train_tokens(),
-               trainer.data().validation_tokens());
-  const Evaluation evaluation = trainer.run(stop, report);
+               trainer.data().validation_tokens(), measure_flops());
+  if (steps - trainer.steps_done() >= worth_a_forecast) {
+    const Forecast f = forecast(trainer);
+    report.note(text(f, steps - trainer.steps_done()));
+    report.forecast(f.memory, f.seconds);
+  }
+  const Evaluation evaluation = trainer.run(interruptible(), report);
+  report.cost(trainer.config().device == Device::cpu ? memory_peak()
+                                                     : pool_stats(trainer.config().device).bytes_pooled);
+  report.end_view();
   if (trainer.steps_done() < steps)
     fmt::print(stderr, "stopped and saved at step {}; to go on: {}\n", trainer.steps_done(),
                resume_command(trainer.config()));
@@ -53,9 +93,43 @@ int run_training(RunConfig config, bool resume, const std::atomic<bool>& stop, b
                                 {"out", out}};
     fmt::print("{}\n", result.dump());
   } else if (trainer.steps_done() == steps) {
-    say_what_next(report, out, demo);
+    say_what_next(report, out, trainer.config().source.conversations, demo);
   }
   return 0;
+}
+
+int run_train(int argc, char** argv, bool demo) {
+  const bool resume = std::any_of(argv, argv + argc, [](const char* a) { return std::string_view(a) == "--resume"; });
+  RunConfig config = starting_point(argc, argv, resume, "demo");
+  CLI::App app(demo ? "Trains a small mixture of experts on the built-in corpus and lets it write."
+                    : "Trains a model on the built-in corpus, or on --data FILE…, and keeps it in --out DIR.");
+  Common common;
+  std::string preset, out;
+  std::vector<std::string> data;
+  bool dense = false, resumed = false;
+  add_text_flag(app, "--preset", preset, "where the flags below start from");
+  add_text_flag(app, "--out", out, "the run's folder");
+  app.add_option("--data", data, "text files, UTF-8 or binary; default: the built-in corpus");
+  app.add_flag("--dense-twin", dense, "train the dense model with the same active parameters instead");
+  app.add_flag("--resume", resumed, "go on with the run in --out from its last checkpoint");
+  Where place;
+  Shown shown;
+  add_common(app, common);
+  add_flags(app, place);
+  add_flags(app, shown);
+  add_flags(app, config.model);
+  add_flags(app, config.train);
+  parse_flags(app, argc, argv);
+  apply(common);
+  config.device = placed(place.device);
+  if (dense) config.model = dense_twin(config.model);
+  if (!data.empty()) config.source.files.assign(data.begin(), data.end());
+  if (demo && !resume && out.empty()) fs::remove_all(config.out);  // the demo's own folder starts anew
+  validate(config.model);
+  check(resume || !config.model.adapters.any(),
+        "--adapters {}: a new model has nothing to adapt; ./run finetune --model DIR adapts one",
+        name(config.model.adapters.of));
+  return train_model(std::move(config), {.resume = resume, .json = common.json, .demo = demo, .view = shown.view});
 }
 
 }  // namespace switchyard

@@ -1,6 +1,5 @@
-// The commands of switchyard-train, with their flags already read. Each returns the program's exit code.
+// The commands of switchyard-train. Each returns the program's exit code.
 #pragma once
-#include <atomic>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -13,10 +12,18 @@ namespace switchyard {
 
 namespace fs = std::filesystem;
 
-// Trains, prints how it goes, and says what to try next. With `json` the last line on standard output is
-// {"steps", "train_loss", "val_loss", "tokens_per_second", "parameters", "active_parameters", "out"} and nothing else
-// goes there. `stop`: save and end.
-int run_training(RunConfig config, bool resume, const std::atomic<bool>& stop, bool json, bool demo);
+// Reads its own flags; trains, prints how it goes, and says what to try next. With --json the last line on standard
+// output is {"steps", "train_loss", "val_loss", "tokens_per_second", "parameters", "active_parameters", "out"} and
+// nothing else goes there.
+int run_train(int argc, char** argv, bool demo);
+struct TrainOptions {
+  bool resume = false, json = false, demo = false;  // json: see run_train
+  ViewKind view = ViewKind::automatic;
+};
+int train_model(RunConfig config, const TrainOptions& options);
+// Reads its own flags. The same for a run that begins with a model: train/command_finetune.cpp.
+int run_finetune(int argc, char** argv);
+int run_export(int argc, char** argv);
 // What goes on with a run that was stopped, on the device it ran on: a folder does not keep that.
 std::string resume_command(const RunConfig& config);
 
@@ -26,10 +33,18 @@ struct EvalCommand {
   int64_t tokens = 0;           // 0: all of a file's, 200,000 of the built-in corpus
   Dtype dtype = Dtype::f32;     // of the activations
   Device device = Device::cpu;
-  uint64_t seed = 0;  // which documents of the built-in corpus: another number, others
-  bool json = false;  // {"loss", "perplexity", "bits_per_byte", "floor_bits_per_byte", "domains"}
+  uint64_t seed = 0;           // which documents of the built-in corpus: another number, others
+  bool json = false;           // {"loss", "perplexity", "bits_per_byte", "floor_bits_per_byte", "domains"}
+  bool conversations = false;  // the files hold those
+  bool corpus = false;         // the built-in corpus, even if the model was trained on other text last
+  // With --tasks:
+  bool tasks = false, trained = false;  // mark answers; to the questions that were trained on
+  int64_t questions = 100;              // of each kind
 };
 int run_eval(const EvalCommand& command);
+// Marks answers to the built-in questions; with --json {"held_out", and by kind and for "all": {"asked", "exact",
+// "percent", "low", "high", "wrong": [{"question", "right", "said"}]}}.
+int run_mark(const EvalCommand& command);
 
 // A preset's name, a published model's, or a model's folder; empty: a list of the names.
 int run_inspect(const std::string& what, uint64_t seed, bool json);
@@ -75,11 +90,36 @@ struct CorpusCommand {
   int people = 200;
   std::string domain;
   bool measure = false, json = false;
+  int64_t tasks = 0;      // print so many questions of each kind instead, as lines of a file of conversations
+  bool held_out = false;  // those that nothing is trained on
   fs::path out;
 };
 int run_corpus(const CorpusCommand& command);
 
+// Reads its own flags. What is odd about the machine and the build: train/doctor.h.
+int run_doctor(int argc, char** argv);
+
+// Reads its own flags. The step after a checkpoint, looked at from within: train/replay.h.
+int run_replay(int argc, char** argv);
+
 // Reads its own flags. The papers' experiments in miniature: train/reproduce/experiment.h.
-int run_reproduce(int argc, char** argv, const std::atomic<bool>& stop);
+int run_reproduce(int argc, char** argv);
+// Reads its own flags. A file's configurations from several seeds, and their table: train/sweep_file.h. With --json one
+// line: {"seeds", "variants": [{"variant", "settings", "diverged", "numbers": {key: {"mean", "deviation", "runs"}}}],
+// "best": {"variant", "next", "gap", "gap_in_deviations", "beyond_chance_above"}}.
+int run_sweep(int argc, char** argv);
+
+// Reads its own flags. A rising learning rate, and which one to take: train/find_rate.h. With --json one line:
+// {"diverged", "points": [{"rate", "loss", "smooth"}], "lowest", "steepest", "recommended"}; the last three are null
+// where the loss did not fall.
+int run_find_rate(int argc, char** argv);
+// Both read their own flags. A run with a teacher, and a dense model made into a mixture: train/distill.h. Both
+// begin their folder with the other model's tokenizer. A training prints what that of run_train does; run_upcycle
+// without one prints with --json one line: {"parameters", "active_parameters", "largest_difference" of a logit from
+// the dense model's, "out"}.
+int run_distill(int argc, char** argv);
+int run_upcycle(int argc, char** argv);
+// Reads its own flags. Runs as one HTML file: train/page/page.h. With --json one line: {"out", "bytes", "runs"}.
+int run_report(int argc, char** argv);
 
 }  // namespace switchyard

@@ -9,10 +9,28 @@
 namespace switchyard {
 
 enum class Schedule : uint8_t { cosine, wsd, constant };
+// What moves the matrices of the layers; all else is AdamW's (train/optimizer.h).
+enum class OptimizerKind : uint8_t { adamw, muon };
+// What decays: every matrix; those of the layers but the routers'; everything, norms and biases too.
+enum class Decay : uint8_t { matrices, hidden, all };
+// What becomes of a step whose loss is no number or a spike (train/spikes.h).
+enum class OnSpike : uint8_t { stop, skip, go_on };
 
 template <>
 struct EnumNames<Schedule> {
   static constexpr std::string_view names[] = {"cosine", "wsd", "constant"};
+};
+template <>
+struct EnumNames<OptimizerKind> {
+  static constexpr std::string_view names[] = {"adamw", "muon"};
+};
+template <>
+struct EnumNames<Decay> {
+  static constexpr std::string_view names[] = {"matrices", "hidden", "all"};
+};
+template <>
+struct EnumNames<OnSpike> {
+  static constexpr std::string_view names[] = {"stop", "skip", "go-on"};
 };
 template <>
 struct EnumNames<TokenizerKind> {
@@ -42,11 +60,19 @@ struct TrainConfig {
   int64_t warmup = 100;
   Schedule schedule = Schedule::cosine;
   double decay_share = 0.2;
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  double momentum = 0.95;
+  double router_rate = 1;
+  std::optional<double> average;  // none: the weights are not averaged
+  bool gradient_noise = false;
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
   double weight_decay = 0.1;
+  Decay decay = Decay::matrices;
   double clip = 1.0;
+  OnSpike on_spike = OnSpike::stop;
+  double spike = 8;
   uint64_t seed = 1;
   Compute compute = Compute::f32;
 
@@ -76,11 +102,21 @@ constexpr void visit(Config& c, F&& f) {
   f("warmup", c.warmup, int64_t{0}, many, "steps over which the rate rises from zero");
   f("schedule", c.schedule, "cosine; wsd: stable, then a straight line down; constant");
   f("decay-share", c.decay_share, 0.0, 1.0, "share of the steps in which --schedule wsd goes down");
+  f("optimizer", c.optimizer, "what moves the matrices of the layers: adamw, or muon; all else is AdamW's");
+  f("momentum", c.momentum, 0.0, 0.9999, "Muon's decay of the mean gradient");
+  f("router-rate", c.router_rate, 0.0, 1000.0, "the routers' learning rate, as a multiple of the others'");
+  f("average", c.average, 0.0, 0.999999, "keep a mean of the weights over the steps, with this decay; default: none");
+  f("gradient-noise", c.gradient_noise,
+    "estimate the gradient's noise from the passes of a step (--accumulate 2 or more)");
   f("beta1", c.beta1, 0.0, 0.9999, "AdamW's decay of the mean gradient");
   f("beta2", c.beta2, 0.0, 0.999999, "AdamW's decay of the mean squared gradient");
   f("epsilon", c.epsilon, 0.0, 1.0, "AdamW's guard against division by zero");
-  f("weight-decay", c.weight_decay, 0.0, 10.0, "decoupled weight decay of the matrices");
+  f("weight-decay", c.weight_decay, 0.0, 10.0, "decoupled weight decay");
+  f("decay", c.decay, "what decays: matrices; hidden, those of the layers without the routers'; or all");
   f("clip", c.clip, 1e-9, 1e9, "largest norm of all gradients together; larger ones are scaled down");
+  f("on-spike", c.on_spike,
+    "what a step does whose loss is no number or a spike: stop the run, skip the step, or go-on");
+  f("spike", c.spike, 1.0, 1e9, "a spike: a loss so many standard deviations above the mean of the last 128 steps");
   f("seed", c.seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(), "initial weights, batches and dropout");
   f("compute", c.compute, "what activations are and matrices are multiplied in");
   f("log-every", c.log_every, int64_t{1}, many, "steps between progress lines");

@@ -2,8 +2,12 @@
 
 #include <map>
 
+#include "moe/checkpoint.h"
+
 namespace switchyard {
 namespace {
+
+namespace fs = std::filesystem;
 
 std::map<std::string, Tensor> parameters_by_name(Transformer& model) {
   std::map<std::string, Tensor> all;
@@ -17,6 +21,12 @@ Tensor repeated(const Tensor& source, const Shape& target) {
   const std::vector<double> once = source.values();
   for (int64_t i = 0; i < target.count() / source.count(); ++i) values.insert(values.end(), once.begin(), once.end());
   return Tensor::from(values, target, source.dtype()).to(source.device());
+}
+
+RunConfig begun_with(RunConfig config, Transformer& model) {
+  config.start = config.out / "start";
+  save_model(config.start, model);
+  return config;
 }
 
 }  // namespace
@@ -39,6 +49,21 @@ Tensor probabilities(Transformer& model, const Tensor& tokens) {
   return softmax(cast(logits, wide(logits.dtype())).value());
 }
 //@end probabilities
+
+std::function<AuxTerm(const Batch&, const Var&)> taught_by(const Teacher& teacher, const Transformer& student) {
+  const auto model = std::make_shared<Transformer>(load_model(teacher.dir, student.dtype(), student.device()));
+  const int has = model->config().vocab, needs = student.config().vocab;
+  check(has == needs, "teacher {}: its vocabulary is {}, the student's {}; they need one tokenizer",
+        teacher.dir.string(), has, needs);
+  return [model, share = teacher.share](const Batch& batch, const Var& logits) {
+    const Tensor targets = batch.targets.to(logits.value().device());
+    const Var soft = mean(soft_cross_entropy(logits, probabilities(*model, batch.tokens)));
+    //@begin soft-less-hard
+    const Var hard = mean(cross_entropy(logits, targets));
+    return AuxTerm{"soft_less_hard", add(soft, scale(hard, -1)), share};
+    //@end soft-less-hard
+  };
+}
 
 int64_t copy_common_weights(Transformer& from, Transformer& to, std::string_view except) {
   //@begin copy-common
@@ -74,6 +99,26 @@ Transformer upcycled(Transformer& dense, const ModelConfig& config, uint64_t see
     p.set_value(repeated(found->second, all));
   });
   return model;
+}
+
+RunConfig begun_as_student(RunConfig config, const fs::path& dir) {
+  //@begin begun-as-student
+  Transformer teacher = load_model(dir);
+  ModelConfig c = config.model;
+  c.vocab = teacher.config().vocab;
+  Transformer student(c, config.train.seed);
+  const int64_t copied = copy_common_weights(teacher, student, ".mlp.");
+  //@end begun-as-student
+  check(copied > 0, "{}: no weight fits; its --width is {}, not {}", dir.string(), teacher.config().width, c.width);
+  return begun_with(std::move(config), student);
+}
+
+RunConfig begun_as_mixture(RunConfig config, const fs::path& dir) {
+  Transformer dense = load_model(dir);
+  ModelConfig c = config.model;
+  c.vocab = dense.config().vocab;
+  Transformer mixture = upcycled(dense, c, config.train.seed);
+  return begun_with(std::move(config), mixture);
 }
 
 }  // namespace switchyard

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "infer/generate.h"
+
 namespace switchyard {
 namespace {
 
@@ -119,6 +121,19 @@ Evaluation evaluate_documents(Transformer& model, const Tokenizer& tokenizer, co
     result.all.documents += m.documents, result.all.floor_bits += m.floor_bits;
   }
   return result;
+}
+
+std::string written(Transformer& model, const Tokenizer& tokenizer, const std::string& prompt, int64_t tokens,
+                    uint64_t seed) {
+  if (!model.causal()) return "(this router needs the whole text at once, so the model cannot write)";
+  GenerateConfig generation{.max_tokens = static_cast<int>(tokens), .stop = {}, .sampler = {}, .cancel = nullptr};
+  generation.sampler.temperature = prompt.empty() ? 0.8 : 0;
+  generation.sampler.seed = seed;
+  try {
+    return prompt + generate(model, tokenizer, prompt, generation).text;
+  } catch (const Error& error) {
+    return fmt::format("(nothing was written: {})", error.what());  // logits that are no numbers, in a run gone wrong
+  }
 }
 
 }  // namespace switchyard

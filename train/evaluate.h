@@ -36,4 +36,8 @@ Evaluation evaluate_windows(Transformer& model, const Dataset& data, int64_t max
 Evaluation evaluate_documents(Transformer& model, const Tokenizer& tokenizer, const Corpus& corpus, uint64_t first,
                               int64_t max_tokens);
 
+// The prompt, and what the model writes behind it: at random, or behind a prompt what is likeliest; or why it can not.
+std::string written(Transformer& model, const Tokenizer& tokenizer, const std::string& prompt, int64_t tokens,
+                    uint64_t seed);
+
 }  // namespace switchyard

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "train/corpus/world.h"
+#include "train/corpus/tasks.h"
 
 namespace switchyard {
 namespace {
@@ -92,22 +92,10 @@ std::vector<Probe> questions(uint64_t corpus_seed, int people, bool held_out) {
   const World world = make_world(corpus_seed, people);
   std::vector<Probe> all;
   for (size_t i = 0; i < world.people.size(); ++i) {
-    if ((i % 5 == 0) != held_out) continue;
-    const Person& p = world.people[i];
-    const std::string name = p.name();
-    const auto text = [](std::string_view word) { return std::string(word); };
-    const auto add = [&](const std::string& question, const std::string& answer, size_t choices) {
-      all.push_back(probe(question + " #.", answer, bits_of(choices)));
-    };
-    add("When was " + name + " born?", std::to_string(p.birth_year), birth_years);
-    add("Where did " + name + " come from?", text(towns[static_cast<size_t>(p.town)]), towns.size());
-    add("What was the profession of " + name + "?", text(professions[static_cast<size_t>(p.profession)].name),
-        professions.size());
-    add("Who taught " + name + "?", world.people[static_cast<size_t>(p.teacher)].name(), world.people.size() - 1);
-    add("What made " + name + " famous?", "The " + work_of(p), work_kinds.size() * work_things.size());
-    add("What was the favourite dish of " + name + "?", text(foods[static_cast<size_t>(p.food)]), foods.size());
-    add("What was the favourite pastime of " + name + "?", text(pastimes[static_cast<size_t>(p.pastime)]),
-        pastimes.size());
+    if (is_held_out(i) != held_out) continue;
+    for (const PersonFact& fact : facts_of(world.people[i], world))
+      all.push_back(
+          probe(with_name(fact.wordings[0], world.people[i].name()) + " #.", fact.answer, bits_of(fact.choices)));
   }
   return all;
 }

@@ -1,92 +1,24 @@
 // switchyard-train: everything that needs a corpus. `./run help` lists the commands.
-#include <csignal>
-
-#include "infer/flags.h"
 #include "moe/checkpoint.h"
+#include "train/command_flags.h"
 #include "train/commands.h"
 
 namespace switchyard {
 namespace {
 
-std::atomic<bool> stop{false};
-
-void on_interrupt(int) {
-  if (stop.exchange(true)) std::_Exit(130);  // a second Ctrl-C does not wait for the step to end
-}
-
-// What becomes true when the user wants the command to save and end.
-const std::atomic<bool>& interruptible() {
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
-  return stop;
-}
-
-// What every command takes.
-struct Common {
-  int threads = 0;
-  bool pin = false, json = false;
-};
-void add_common(CLI::App& app, Common& common) {
-  app.add_option("--threads", common.threads, "CPU threads; default: all that this process may use");
-  app.add_flag("--pin", common.pin, "tie each thread to a CPU of its own: for a machine that runs nothing else");
-  app.add_flag("--json", common.json, "print one line of JSON at the end, and nothing else on standard output");
-}
-void apply(const Common& common) {
-  if (common.threads != 0) set_threads(common.threads);
-  if (common.pin) pin_threads(true);
-}
-
-// The folder and, unless it is a run to resume, the preset that flags then change.
-RunConfig starting_point(int argc, char** argv, bool resume, std::string_view default_preset) {
-  const std::optional<std::string> out = early_flag(argc, argv, "--out");
-  if (resume) {
-    check(out.has_value(), "--resume: needs --out DIR, the folder of the run");
-    return load_run(*out);
-  }
-  const Preset& preset = find_preset(early_flag(argc, argv, "--preset").value_or(std::string(default_preset)));
-  return {.source = {},
-          .model = preset.model,
-          .train = preset.train,
-          .out = out.value_or(fmt::format("runs/{}", preset.name))};
-}
-
-int train(int argc, char** argv, bool demo) {
-  const bool resume = std::any_of(argv, argv + argc, [](const char* a) { return std::string_view(a) == "--resume"; });
-  RunConfig config = starting_point(argc, argv, resume, "demo");
-  CLI::App app(demo ? "Trains a small mixture of experts on the built-in corpus and lets it write."
-                    : "Trains a model on the built-in corpus, or on --data FILE…, and keeps it in --out DIR.");
-  Common common;
-  std::string preset, out;
-  std::vector<std::string> data;
-  bool dense = false, resumed = false;
-  add_text_flag(app, "--preset", preset, "where the flags below start from");
-  add_text_flag(app, "--out", out, "the run's folder");
-  app.add_option("--data", data, "text files, UTF-8 or binary; default: the built-in corpus");
-  app.add_flag("--dense-twin", dense, "train the dense model with the same active parameters instead");
-  app.add_flag("--resume", resumed, "go on with the run in --out from its last checkpoint");
-  Where place;
-  add_common(app, common);
-  add_flags(app, place);
-  add_flags(app, config.model);
-  add_flags(app, config.train);
-  parse_flags(app, argc, argv);
-  apply(common);
-  config.device = placed(place.device);
-  if (dense) config.model = dense_twin(config.model);
-  if (!data.empty()) config.source.files.assign(data.begin(), data.end());
-  if (demo && !resume && out.empty()) fs::remove_all(config.out);  // the demo's own folder starts anew
-  validate(config.model);
-  return run_training(std::move(config), resume, interruptible(), common.json, demo);
-}
-
 int eval(int argc, char** argv) {
   CLI::App app("Measures a model: cross-entropy, perplexity, bits per byte, and the distance to the floor.");
   Common common;
   EvalCommand command;
-  std::vector<std::string> data;
+  std::vector<std::string> data, conversations;
   std::string model;
   add_text_flag(app, "--model", model, "the model's folder")->required();
   app.add_option("--data", data, "text files; default: what the model was trained on, the part kept for validation");
+  app.add_option("--conversations", conversations, "files of conversations instead, of which answers are predicted");
+  app.add_flag("--corpus", command.corpus, "the built-in corpus, which a model knew before ./run finetune");
+  app.add_flag("--tasks", command.tasks, "mark the model's answers to the built-in questions that were held out");
+  app.add_flag("--trained", command.trained, "--tasks: those that ./run finetune --tasks trains on instead");
+  app.add_option("--questions", command.questions, "--tasks: how many of each kind (default 100)");
   app.add_option("--seed", command.seed, "which documents of the built-in corpus it reads");
   app.add_option("--tokens", command.tokens, "most tokens to predict; default: 200000, or all of --data");
   Placement place;
@@ -96,6 +28,10 @@ int eval(int argc, char** argv) {
   apply(common);
   command.device = placed(place.device), command.dtype = dtype_of(place.compute);
   command.model = model;
+  check(data.empty() || conversations.empty(), "--conversations: must not stand beside --data");
+  check(!command.corpus || (data.empty() && conversations.empty()), "--corpus: must not stand beside files");
+  command.conversations = !conversations.empty();
+  data.insert(data.end(), conversations.begin(), conversations.end());
   command.files.assign(data.begin(), data.end());
   command.json = common.json;
   return run_eval(command);
@@ -170,6 +106,8 @@ int corpus(int argc, char** argv) {
   app.add_option("--seed,--corpus-seed", config.corpus_seed, "which corpus");
   add_text_flag(app, "--domain", command.domain, "only this domain");
   app.add_flag("--measure", command.measure, "print each domain's size and floor instead of the text");
+  app.add_option("--tasks", command.tasks, "print so many questions of each kind instead, as conversations");
+  app.add_flag("--held-out", command.held_out, "--tasks: questions that finetune --tasks does not train on");
   add_text_flag(app, "--out", out, "write FILE with the text and FILE.domains.jsonl with each document's domain");
   add_common(app, common);
   parse_flags(app, argc, argv);
@@ -179,19 +117,41 @@ int corpus(int argc, char** argv) {
   return run_corpus(command);
 }
 
+int demo(int argc, char** argv) { return run_train(argc, argv, true); }
+int train(int argc, char** argv) { return run_train(argc, argv, false); }
+
+struct Command {
+  const char* name;
+  int (*run)(int argc, char** argv);
+};
+constexpr Command commands[] = {
+    {"train", train},
+    {"demo", demo},
+    {"finetune", run_finetune},
+    {"eval", eval},
+    {"export", run_export},
+    {"inspect", inspect},
+    {"route", route},
+    {"tokenize", tokenize},
+    {"corpus", corpus},
+    {"report", run_report},
+    {"doctor", run_doctor},
+    {"replay", run_replay},
+    {"reproduce", run_reproduce},
+    {"sweep", run_sweep},
+    {"find-rate", run_find_rate},
+    {"distill", run_distill},
+    {"upcycle", run_upcycle},
+};
+
 int program(int argc, char** argv) {
-  const std::string command = argc > 1 ? argv[1] : "";
-  argc -= 1, argv += 1;  // the command takes the program's place
-  if (command == "train") return train(argc, argv, false);
-  if (command == "demo") return train(argc, argv, true);
-  if (command == "eval") return eval(argc, argv);
-  if (command == "inspect") return inspect(argc, argv);
-  if (command == "route") return route(argc, argv);
-  if (command == "tokenize") return tokenize(argc, argv);
-  if (command == "corpus") return corpus(argc, argv);
-  if (command == "reproduce") return run_reproduce(argc, argv, interruptible());
-  fail("command {}: must be train, demo, eval, inspect, route, tokenize, corpus or reproduce",
-       command.empty() ? "(none)" : command);
+  const std::string wanted = argc > 1 ? argv[1] : "";
+  std::string names;
+  for (const Command& command : commands) {
+    if (wanted == command.name) return command.run(argc - 1, argv + 1);  // the command takes the program's place
+    names += (names.empty() ? "" : &command == std::end(commands) - 1 ? " or " : ", ") + std::string(command.name);
+  }
+  fail("command {}: must be {}", wanted.empty() ? "(none)" : wanted, names);
 }
 
 }  // namespace

@@ -1,9 +1,8 @@
 #include "train/report.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
-
-#include <algorithm>
+#include <cerrno>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -14,84 +13,89 @@
 namespace switchyard {
 namespace {
 
-std::string minutes(double seconds) {
-  const int64_t s = static_cast<int64_t>(seconds + 0.5);
-  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
-                   : fmt::format("{}:{:02}", s / 60, s % 60);
-}
-
-std::string thousands(double x) {
-  return x >= 1e6   ? fmt::format("{:.1f}M", x / 1e6)
-         : x >= 1e4 ? fmt::format("{:.1f}k", x / 1e3)
-                    : fmt::format("{:.0f}", x);
-}
-
-// Keeps the lines of metrics.jsonl up to `step`: what follows is done again.
-void drop_metrics_after(const std::filesystem::path& path, int64_t step) {
+// Keeps the lines of metrics.jsonl up to `step`: what follows is done again. Returns the losses of the steps kept.
+std::vector<double> drop_metrics_after(const std::filesystem::path& path, int64_t step) {
+  std::vector<double> losses;
   std::ifstream in(path);
-  if (!in) return;
+  if (!in) return losses;
   std::string kept, line;
   while (std::getline(in, line)) {
     const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
-    if (json.is_object() && json.value("step", int64_t{0}) <= step) kept += line + "\n";
+    if (!json.is_object() || json.value("step", int64_t{0}) > step) continue;  // or cut short by a kill
+    kept += line + "\n";
+    if (json.contains("loss") && json["loss"].is_number()) losses.push_back(json["loss"].get<double>());
   }
   write_file(path, kept);
+  return losses;
+}
+
+// The disk is full, or something like it.
+[[noreturn]] void cannot_write(const std::filesystem::path& path) {
+  fail("{}: cannot be written: {}; nothing but this file's last lines is lost", path.string(),
+       std::generic_category().message(errno));
 }
 
 }  // namespace
 
-std::string load_bars(const std::vector<int64_t>& load) {
-  static constexpr const char* bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  int64_t total = 0;
-  for (int64_t l : load) total += l;
-  std::string text;
-  for (int64_t l : load) {
-    const double share = total ? double(l) * double(load.size()) / double(total) : 0;  // 1 is even
-    text += l == 0 ? "·" : bars[std::clamp(static_cast<int>(share * 4 - 0.5), 0, 7)];
-  }
-  return text;
-}
-
 Report::Report(const std::filesystem::path& dir, int64_t first_step, int64_t steps, double bytes_per_token,
-               double floor_nats_per_byte, bool quiet)
-    : first_step_(first_step),
+               double floor_nats_per_byte, ViewKind view)
+    : path_(dir / "metrics.jsonl"),
+      first_step_(first_step),
       steps_(steps),
       bytes_per_token_(bytes_per_token),
       floor_(floor_nats_per_byte),
-      quiet_(quiet),
-      terminal_(isatty(STDOUT_FILENO)) {
-  const std::filesystem::path path = dir / "metrics.jsonl";
-  drop_metrics_after(path, first_step);
-  metrics_ = std::fopen(path.c_str(), "a");
-  check(metrics_ != nullptr, "{}: cannot be written", path.string());
+      view_kind_(view),
+      view_(make_view(view)) {
+  status_.steps = steps;
+  if (floor_ > 0) status_.floor = floor_ * bytes_per_token_;
+  for (double loss : drop_metrics_after(path_, first_step)) smooth(loss);
+  metrics_ = std::fopen(path_.c_str(), "a");
+  if (metrics_ == nullptr) cannot_write(path_);
 }
 
 Report::~Report() { std::fclose(metrics_); }
 
-void Report::start(const ModelConfig& model, const TrainConfig& train, int64_t train_tokens,
-                   int64_t validation_tokens) {
+void Report::smooth(double loss) {
+  if (std::isfinite(loss)) status_.loss = status_.losses.empty() ? loss : 0.9 * status_.loss + 0.1 * loss;
+  status_.losses.push_back(status_.loss);
+}
+
+void Report::record(const nlohmann::json& line) {
+  fmt::print(metrics_, "{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  // At once: a checkpoint must never know more steps than the metrics do.
+  if (std::fflush(metrics_) != 0) cannot_write(path_);
+}
+
+void Report::start(const ModelConfig& model, const TrainConfig& train, int64_t train_tokens, int64_t validation_tokens,
+                   double peak_flops) {
   const ParameterCount n = count_parameters(model);
   const std::string experts = model.dense() ? "dense" : fmt::format("{} experts, top-{}", model.experts, model.top_k);
+  const int64_t step_tokens = int64_t{train.batch} * train.accumulate * model.context;
   note(fmt::format("model: {} parameters, {} active per token; {} layers of width {}, {}", thousands(double(n.total)),
                    thousands(double(n.active)), model.layers, model.width, experts));
   note(fmt::format("data:  {} tokens for training, {} for validation, {:.2f} bytes per token, vocabulary {}",
                    thousands(double(train_tokens)), thousands(double(validation_tokens)), bytes_per_token_,
                    model.vocab));
-  note(fmt::format("run:   {} steps of {} tokens on {} threads ({})", train.steps,
-                   int64_t{train.batch} * train.accumulate * model.context, threads(), cpu_isa()));
+  note(fmt::format("run:   {} steps of {} tokens on {} threads ({})", train.steps, step_tokens, threads(), cpu_isa()));
   if (floor_ > 0)
     note(fmt::format("floor: {:.3f} nats per byte: what the corpus's own randomness costs; no model can do better",
                      floor_));
-  since_ = Clock::now();
+  flops_per_token_ = 3 * forward_flops_per_token(model), peak_flops_ = peak_flops;
+  status_.clip = train.clip;
+  status_.title = fmt::format("{}  {} parameters, {} active, {}, {} threads ({})", path_.parent_path().string(),
+                              thousands(double(n.total)), thousands(double(n.active)), experts, threads(), cpu_isa());
+  nlohmann::json run{{"steps", train.steps},
+                     {"tokens_per_step", step_tokens},
+                     {"training_flops_per_token", flops_per_token_},
+                     {"bytes_per_token", bytes_per_token_},
+                     {"parameters", n.total},
+                     {"active_parameters", n.active},
+                     {"threads", threads()},
+                     {"isa", cpu_isa()}};
+  if (floor_ > 0) run["floor_nats_per_byte"] = floor_;
+  record({{"step", first_step_}, {"run", run}});
+  began_ = since_ = Clock::now();
 }
-
-void Report::line(const std::string& text) {
-  if (quiet_) return;
-  fmt::print("{}{}\n", terminal_ ? "\r\033[K" : "", text);
-  std::fflush(stdout);
-}
-
-void Report::note(const std::string& text) { line(text); }
 
 double Report::tokens_per_second() const { return training_seconds_ > 0 ? double(tokens_) / training_seconds_ : 0; }
 
@@ -100,12 +104,10 @@ void Report::step(const StepNumbers& s, bool log) {
   training_seconds_ += taken;
   tokens_ += s.tokens;
   last_ = s;
-  smooth_loss_ = smooth_loss_ == 0 ? s.loss : 0.9 * smooth_loss_ + 0.1 * s.loss;
-  const double seconds = training_seconds_;
-  const double left = seconds / double(s.step - first_step_) * double(steps_ - s.step);
   nlohmann::json json{{"step", s.step},   {"loss", s.loss},
                       {"rate", s.rate},   {"gradient_norm", s.gradient_norm},
-                      {"seconds", taken}, {"tokens_per_second", double(tokens_) / seconds}};
+                      {"seconds", taken}, {"tokens_per_second", tokens_per_second()}};
+  if (s.noise_scale > 0) json["noise_scale"] = s.noise_scale;
   for (const auto& [name, value] : s.aux) json["aux"][name] = value;
   for (const RouteStats& layer : s.layers) {
     json["load"].push_back(layer.load);
@@ -114,27 +116,31 @@ void Report::step(const StepNumbers& s, bool log) {
     json["dead"].push_back(layer.dead);
     json["max_over_mean"].push_back(layer.max_over_mean);
   }
-  fmt::print(metrics_, "{}\n", json.dump());
-  std::string text = fmt::format("step {:>5}/{}  loss {:.3f}", s.step, steps_, smooth_loss_);
-  if (floor_ > 0) text += fmt::format("  {:+.3f}/byte above floor", smooth_loss_ / bytes_per_token_ - floor_);
-  text += fmt::format("  {} tok/s  {} left ", thousands(double(tokens_) / seconds), minutes(left));
+  record(json);
+  smooth(s.loss);
+  status_.step = s.step;
+  status_.seconds = std::chrono::duration<double>(Clock::now() - began_).count();
+  status_.seconds_left = training_seconds_ / double(s.step - first_step_) * double(steps_ - s.step);
+  if (floor_ > 0) status_.above_floor = status_.loss / bytes_per_token_ - floor_;
+  status_.tokens_per_second = tokens_per_second();
+  status_.of_limit = peak_flops_ > 0 ? status_.tokens_per_second * flops_per_token_ / peak_flops_ : 0;
+  status_.gradient_norm = s.gradient_norm, status_.rate = s.rate;
+  status_.noise_scale = s.noise_scale, status_.aux = s.aux, status_.layers = s.layers;
+  std::string text = fmt::format("step {:>5}/{}  loss {:.3f}", s.step, steps_, status_.loss);
+  if (floor_ > 0) text += fmt::format("  {:+.3f}/byte above floor", *status_.above_floor);
+  text += fmt::format("  {} tok/s  {} left ", thousands(status_.tokens_per_second), minutes(status_.seconds_left));
   for (const RouteStats& layer : s.layers) text += " " + load_bars(layer.load);
-  std::fflush(metrics_);  // a checkpoint must never know more steps than the metrics do
-  if (log) {
-    line(text);
-  } else if (terminal_ && !quiet_) {
-    fmt::print("\r\033[K{}", text);
-    std::fflush(stdout);
-  }
+  view_->status(status_, text, log);
   resume_clock();
 }
 
 void Report::evaluation(int64_t step, const Evaluation& e) {
   nlohmann::json json{{"step", step}, {"val_loss", e.all.loss()}, {"val_bits_per_byte", e.all.bits_per_byte()}};
-  std::string text = fmt::format("eval {:>5}  validation loss {:.4f}, {:.3f} bits per byte", step, e.all.loss(),
-                                 e.all.bits_per_byte());
+  std::string text = fmt::format("validation loss {:.4f}, {:.3f} bits per byte", e.all.loss(), e.all.bits_per_byte());
+  status_.evaluation = fmt::format("at step {}: {}", step, text);
   if (e.all.floor_bits > 0) {
     text += fmt::format("; nats per byte above the floor: {:+.3f}", e.all.above_floor());
+    status_.evaluation += fmt::format(", {:+.3f} nats per byte above the floor", e.all.above_floor());
     json["above_floor"] = e.all.above_floor();
     for (size_t d = 0; d < e.domain.size(); ++d) {
       text += fmt::format("{}{} {:+.3f}", d % 4 == 0 ? "\n            " : ", ", name(static_cast<Domain>(d)),
@@ -142,14 +148,35 @@ void Report::evaluation(int64_t step, const Evaluation& e) {
       json["domains"][name(static_cast<Domain>(d))] = e.domain[d].above_floor();
     }
   }
-  fmt::print(metrics_, "{}\n", json.dump());
-  std::fflush(metrics_);
-  line(text);
+  record(json);
+  note(fmt::format("eval {:>5}  {}", step, text));
+}
+
+void Report::average(int64_t step, const Evaluation& e) {
+  record({{"step", step}, {"average_val_loss", e.all.loss()}});
+  note(fmt::format("            with the mean of the weights: validation loss {:.4f}", e.all.loss()));
 }
 
 void Report::sample(int64_t step, const std::string& text) {
-  fmt::print(metrics_, "{}\n", nlohmann::json{{"step", step}, {"sample", text}}.dump());
-  line(fmt::format("---- sample at step {} ----\n{}\n----", step, text));
+  record({{"step", step}, {"sample", text}});
+  status_.sample_step = step, status_.sample = printable(text);
+  note(fmt::format("---- sample at step {} ----\n{}\n----", step, status_.sample));
+}
+
+void Report::forecast(int64_t memory, double seconds) {
+  record({{"step", first_step_}, {"forecast", {{"memory", memory}, {"seconds", seconds}}}});
+  status_.seconds_left = seconds;
+  began_ = since_ = Clock::now();
+}
+
+void Report::cost(int64_t memory) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - began_).count();
+  record({{"step", last_.step}, {"cost", {{"memory", memory}, {"seconds", seconds}}}});
+}
+
+void Report::event(int64_t step, const std::string& text) {
+  record({{"step", step}, {"event", text}});
+  note(text);
 }
 
 }  // namespace switchyard

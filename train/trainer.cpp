@@ -1,9 +1,13 @@
 #include "train/trainer.h"
 
 #include "moe/checkpoint.h"
+#include "train/distill.h"
+#include "train/freeze.h"
 
 namespace switchyard {
 namespace {
+
+constexpr int most_spikes = 20;  // one after the other; then the weights are the trouble, not the batches
 
 ModelConfig with_vocab(ModelConfig model, const Tokenizer& tokenizer) {
   model.vocab = tokenizer.vocab_size();
@@ -53,82 +57,114 @@ Trainer::Trainer(RunConfig config, bool resume)
       data_(config_.source, config_.train, config_.model.context, config_.out),
       model_(with_vocab(config_.model, data_.tokenizer()), config_.train.seed, dtype_of(config_.train.compute),
              config_.device),
-      optimizer_(model_, config_.train) {
-  config_.model = model_.config();
+      optimizer_(frozen(model_, config_.freeze), config_.train),
+      watch_(config_.train.spike) {
+  config_.model = model_.config(), config_.source.tokens = data_.tokens_name();
+  if (config_.teacher) config_.beside = taught_by(*config_.teacher, model_);
   if (resume) {
-    folder_.load(model_, optimizer_);
+    folder_.load(model_, optimizer_, watch_);
   } else {
     model_.see_text(data_.occurrences());
     if (!config_.start.empty()) load_weights(config_.start, model_);
   }
 }
 
-StepNumbers Trainer::step() {
+Trainer::Forward Trainer::forward(int64_t number, int64_t B) {
   const TrainConfig& c = config_.train;
-  const int64_t step = optimizer_.steps(), T = config_.model.context;
-  StepNumbers numbers{.step = step + 1, .tokens = int64_t{c.batch} * c.accumulate * T};
-  std::vector<PassNumbers> passes;
-  for (int64_t i = 0; i < c.accumulate; ++i) {
-    const int64_t number = step * c.accumulate + i;
-    Pass pass{.training = true, .seed = c.seed, .next_stream = static_cast<uint64_t>(number) << 16};
-    const Batch batch = data_.batch(number, c.batch, T, c.seed);
-    ForwardResult f = model_(batch.tokens, {.pass = &pass});
-    if (config_.beside) f.aux.push_back(config_.beside(batch, f.logits));
-    //@begin total
-    const Tensor targets = batch.targets.to(config_.device);
-    const Var loss = mean(cross_entropy(f.logits, targets));
-    Var total = loss;
-    for (const AuxTerm& term : f.aux) {
-      const Var weighted = scale(term.value, term.coefficient);
-      total = add(total, weighted);
-    }
-    backward(total);
-    //@end total
-    passes.push_back(measure(f, loss));
+  Pass pass{.training = true, .seed = c.seed, .next_stream = static_cast<uint64_t>(number) << 16};
+  const Batch batch = data_.batch(number, B, config_.model.context, c.seed);
+  ForwardResult f = model_(batch.tokens, {.pass = &pass});
+  if (config_.beside) f.aux.push_back(config_.beside(batch, f.logits));
+  //@begin total
+  const Tensor targets = batch.targets.to(config_.device);
+  const Var each = cross_entropy(f.logits, targets);
+  const Var loss = scale(sum(each), batch.per_target());
+  Var total = loss;
+  for (const AuxTerm& term : f.aux) {
+    const Var weighted = scale(term.value, term.coefficient);
+    total = add(total, weighted);
   }
-  //@begin update
-  numbers.rate = learning_rate(c, step);
-  optimizer_.step(numbers.rate, c.accumulate);
-  //@end update
+  //@end total
+  return {std::move(f), loss, total};
+}
+
+StepNumbers Trainer::step(Report& report) {
+  const TrainConfig& c = config_.train;
+  const int64_t step = optimizer_.steps();
+  StepNumbers numbers{.step = step + 1, .tokens = int64_t{c.batch} * c.accumulate * config_.model.context};
+  std::vector<PassNumbers> passes;
+  double first_norm = 0;  // of the first pass's gradient
+  for (int64_t i = 0; i < c.accumulate; ++i) {
+    const Forward f = forward(step * c.accumulate + i, c.batch);
+    backward(f.total);
+    passes.push_back(measure(f.result, f.loss));
+    if (c.gradient_noise && i == 0) optimizer_.measure(1), first_norm = optimizer_.gradient_norm();
+  }
+  optimizer_.measure(c.accumulate);
   std::vector<std::vector<int64_t>> load;
   for (const PassNumbers& pass : passes) collect(pass, c.accumulate, numbers, load);
+  numbers.rate = learning_rate(c, step);
   numbers.gradient_norm = optimizer_.gradient_norm();
+  if (c.gradient_noise) {
+    noise_.add(first_norm, c.batch, numbers.gradient_norm, int64_t{c.batch} * c.accumulate);
+    numbers.noise_scale = noise_.scale();
+  }
+  const std::optional<std::string> wrong = watch_.judge(numbers.loss, numbers.gradient_norm);
+  if (wrong && !accept_spike(*wrong, numbers, report)) return numbers;
+  //@begin update
+  optimizer_.update(numbers.rate);
   model_.after_step(load);
+  //@end update
   return numbers;
+}
+
+bool Trainer::accept_spike(const std::string& wrong, const StepNumbers& numbers, Report& report) {
+  const OnSpike choice = config_.train.on_spike;
+  const bool first = numbers.step != last_spike_ + 1;  // what follows a spike at once is of the same making
+  if (first) folder_.save_snapshot("spike", config_, model_, data_.tokenizer(), optimizer_, watch_);
+  spikes_ = first ? 1 : spikes_ + 1, last_spike_ = numbers.step;
+  report.event(numbers.step, fmt::format("step {}: {}{}", numbers.step, wrong,
+                                         choice == OnSpike::skip ? "; the step is left out" : ""));
+  if (choice == OnSpike::stop || (choice == OnSpike::skip && spikes_ == most_spikes))
+    throw Diverged(fmt::format("step {}: {}; ./run replay {} shows it; nothing was lost: go on with --resume and {}",
+                               numbers.step, wrong, (config_.out / "spike").string(),
+                               choice == OnSpike::stop ? "--on-spike skip, or a lower --rate" : "a lower --rate"));
+  if (choice == OnSpike::skip) optimizer_.skip();
+  if (choice == OnSpike::go_on) watch_.keep(numbers.loss);
+  return choice == OnSpike::go_on;
 }
 
 Evaluation Trainer::run(const std::atomic<bool>& stop, Report& report) {
   const TrainConfig& c = config_.train;
   Evaluation evaluation;
+  if (!folder_.complaint().empty()) report.event(steps_done(), folder_.complaint());
   while (optimizer_.steps() < c.steps && !stop) {
-    const StepNumbers numbers = step();
+    const StepNumbers numbers = step(report);
     const auto every = [&](int64_t n) { return numbers.step % n == 0 || numbers.step == c.steps; };
     report.step(numbers, every(c.log_every) || numbers.step == 1);
     if (every(c.eval_every)) {
-      evaluation = evaluate(numbers.step == c.steps);
-      report.evaluation(numbers.step, evaluation);
+      const bool all = numbers.step == c.steps && !config_.source.built_in();
+      const int64_t tokens = all ? data_.validation_tokens() : c.eval_tokens;
+      report.evaluation(numbers.step, evaluation = evaluate(tokens));
+      if (c.average) optimizer_.with_average([&] { report.average(numbers.step, evaluate(tokens)); });
     }
-    if (every(c.sample_every)) report.sample(numbers.step, sample());
-    if (every(c.checkpoint_every) || stop) folder_.save(config_, model_, data_.tokenizer(), optimizer_);
+    if (every(c.sample_every)) report.sample(numbers.step, sample(config_.model.context - 1));
+    if (every(c.checkpoint_every) || stop) folder_.save(config_, model_, data_.tokenizer(), optimizer_, watch_);
     report.resume_clock();
   }
   return evaluation;
 }
 
-Evaluation Trainer::evaluate(bool last) {
-  const int64_t tokens = config_.train.eval_tokens;
+Evaluation Trainer::evaluate(int64_t tokens) {
   if (config_.source.built_in())
     return evaluate_documents(model_, data_.tokenizer(), built_in_corpus(config_.train), first_validation_document,
                               tokens);
-  return evaluate_windows(model_, data_, last ? data_.validation_tokens() : tokens);
+  return evaluate_windows(model_, data_, tokens);
 }
 
-std::string Trainer::sample() {
-  if (!model_.causal()) return "(this router needs the whole text at once, so the model cannot write)";
-  GenerateConfig generation{.max_tokens = config_.model.context - 1, .stop = {}, .sampler = {}, .cancel = nullptr};
-  generation.sampler.temperature = 0.8;
-  generation.sampler.seed = config_.train.seed + static_cast<uint64_t>(optimizer_.steps());
-  return generate(model_, data_.tokenizer(), "", generation).text;
+std::string Trainer::sample(int64_t tokens) {
+  const auto step = static_cast<uint64_t>(optimizer_.steps());
+  return written(model_, data_.tokenizer(), data_.prompt(optimizer_.steps()), tokens, config_.train.seed + step);
 }
 
 }  // namespace switchyard

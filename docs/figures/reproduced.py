@@ -64,11 +64,12 @@ class Figure:
             self.sheet.line([place(x, y) for x, y in dashed[variant]], self.color(variant), 1.2, "4 4")
         self.left += PANEL + GAP
 
-    def losses(self, variants=None, skip=0.15):
-        """Two panels: the validation loss by what it cost, in operations and in seconds; the first drop is cut off."""
+    def losses(self, variants=None, skip=0.15, seconds=True):
+        """Panels of the validation loss by what it cost, in operations and in seconds; the first drop is cut off."""
         chosen = [v for v in variants or self.variants if self.curve(v, "loss")]
         start = [self.curve(v, "loss")[int(skip * len(self.curve(v, "loss")))] for v in chosen]
-        for axis, scale, title in (("flops", 1e12, "TFLOPs of training"), ("seconds", 1, "seconds of training")):
+        axes = [("flops", 1e12, "TFLOPs of training"), ("seconds", 1, "seconds of training")]
+        for axis, scale, title in axes if seconds else axes[:1]:
             lines = {v: [(x / scale, y) for x, y in zip(self.curve(v, axis), self.curve(v, "loss"))] for v in chosen}
             self.panel(lines, title, "validation loss, nats per token", high=max(start))
 

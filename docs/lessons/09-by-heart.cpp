@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "docs/lessons/six_tokens.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 
 using namespace switchyard;
 
@@ -20,7 +20,7 @@ void learn(double deviation) {
   ModelConfig c = tiny;
   c.init = deviation;
   Transformer model(c, 1, Dtype::f64);
-  AdamW optimizer(model, {.weight_decay = 0});
+  Optimizer optimizer(model, {.weight_decay = 0});
   Random random{{1, 1}};
   std::vector<int32_t> token(33);
   for (int32_t& t : token) t = int32_t(random.below(c.vocab));

@@ -33,7 +33,7 @@ void near(uint64_t seed, bool leak) {
                      .experts = 1,
                      .top_k = 1},
                     seed, Dtype::f64);
-  AdamW optimizer(model, {});
+  Optimizer optimizer(model, {});
   const auto loss_of = [&](const Text& text, int64_t B) {  // 16 letters and the next, B times
     const std::span all(text.letter);
     const Tensor next = Tensor::from(all.subspan(1, size_t(16 * B)), {B, 16});

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "docs/lessons/six_tokens.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 #include "train/distill.h"
 
 using namespace switchyard;
@@ -95,7 +95,7 @@ void jump() {
   const std::span all(token);
   const Tensor tokens = Tensor::from(all.first(32), {2, 16}), targets = Tensor::from(all.last(32), {2, 16});
   const auto learn = [&](const char* title, Transformer& model, int steps, int every) {
-    AdamW optimizer(model, {.weight_decay = 0});
+    Optimizer optimizer(model, {.weight_decay = 0});
     fmt::print("{:<34}", title);
     for (int step = 0; step <= steps; ++step) {
       const Var loss = mean(cross_entropy(model(tokens).logits, targets));

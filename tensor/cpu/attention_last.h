@@ -67,15 +67,8 @@ void attend_last(const AttentionShape& s, int64_t group, const T* q, const T* k,
   for (r = 0; r < group; ++r) {
     Wide<T>* const p = scores + r * n;
     map_row([factor = Wide<T>(s.scale)](Vec<T> x) { return factor * x; }, n, p, p);
-    const Wide<T> shift = finite_maximum(n, p);
-    Vec<T> total{};
-    for (int64_t j = 0; j < n; j += lanes<T>) {
-      const Vec<T> e = exp<Wide<T>>(load_up_to(p + j, n - j, -__builtin_inf()) - shift);
-      store_up_to(p + j, e, n - j);
-      total += e;
-    }
-    const Wide<T> sum = sum_lanes<T>(total);
-    map_row([factor = 1 / sum](Vec<T> x) { return factor * x; }, n, p, p);
+    const Wide<T> shift = finite_maximum(n, p), sum = sum_exp(n, p, shift);
+    map_row([shift, factor = 1 / sum](Vec<T> x) { return factor * exp<Wide<T>>(x - shift); }, n, p, p);
     logsumexp[r] = shift + log_of(sum);
     add_rows(n, D, p, v + begin * s.key_row, s.key_row, y + r * D);
   }

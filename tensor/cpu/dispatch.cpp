@@ -7,9 +7,11 @@
 #endif
 
 #include "tensor/cpu/bf16_product.h"
+#include "tensor/cpu/limits.h"
 #include "tensor/cuda/device.h"
 #include "tensor/error.h"
 #include "tensor/kernels.h"
+#include "tensor/machine.h"
 
 namespace switchyard {
 namespace cpu {
@@ -80,8 +82,9 @@ bool available(Bf16Product product) {
 bool available(Bf16Product product) { return product == Bf16Product::f32; }
 #endif
 
+constexpr const char* bf16_names[] = {"f32", "dot", "amx", "emulated-amx"};
+
 Bf16Product chosen_bf16_product() {
-  constexpr const char* names[] = {"f32", "dot", "amx", "emulated-amx"};
   const char* wanted = std::getenv("SWITCHYARD_BF16");
   if (wanted == nullptr || *wanted == 0) {
     for (Bf16Product fastest : {Bf16Product::amx, Bf16Product::dot})
@@ -89,7 +92,7 @@ Bf16Product chosen_bf16_product() {
     return Bf16Product::f32;
   }
   for (int i = 0; i < 4; ++i)
-    if (std::string(wanted) == names[i]) {
+    if (std::string(wanted) == bf16_names[i]) {
       const Bf16Product product = static_cast<Bf16Product>(i);
       check(available(product), "SWITCHYARD_BF16={}: this processor does not have it; leave it unset", wanted);
       return product;
@@ -102,8 +105,18 @@ Bf16Product bf16_product() {
   return chosen;
 }
 
+MeasuringLoops measuring_loops() {
+#if defined(__x86_64__)
+  if (isa() == Isa::avx512) return avx512::measuring_loops();
+  if (isa() == Isa::avx2) return avx2::measuring_loops();
+#endif
+  return portable::measuring_loops();
+}
+
 }  // namespace cpu
 
+std::string best_cpu_isa() { return cpu::isa_names[static_cast<int>(cpu::best_isa())]; }
+std::string cpu_bf16() { return cpu::bf16_names[static_cast<int>(cpu::bf16_product())]; }
 std::string cpu_isa() { return cpu::isa_names[static_cast<int>(cpu::isa())]; }
 
 template <class T>

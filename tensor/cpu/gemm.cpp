@@ -122,6 +122,7 @@ RowPanels<Micro> row_panels(const Operand<typename Micro::Element>& a, Range row
   return packed;
 }
 
+// Where so many lines of m lie at so many k's.
 template <class T>
 Ahead lines_of_memory(const Operand<T>& m, Range lines, Range k) {
   constexpr int64_t step = 64 / sizeof(T);

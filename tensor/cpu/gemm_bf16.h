@@ -102,11 +102,11 @@ struct DotPairs {
     //@end dot-tile
   }
   template <int R = rows, class Out>
-  static void multiply(int64_t height, int64_t K, const bf16* a, int64_t a_step, const bf16* b, int64_t width, bool add,
+  static void multiply(int64_t height, int64_t K, const bf16* a, int64_t, const bf16* b, int64_t width, bool add,
                        Out* c, int64_t c_stride, Ahead ahead) {
     if constexpr (R > 0) {
       if (height == R) return tile<R>(K, a, b, width, add, c, c_stride, ahead);
-      multiply<R - 1>(height, K, a, a_step, b, width, add, c, c_stride, ahead);
+      multiply<R - 1>(height, K, a, 0, b, width, add, c, c_stride, ahead);
     }
   }
 

@@ -43,7 +43,8 @@ const std::vector<int>& available_cpus() {
 }
 
 // Thread number i to CPU number i, or to all of them.
-void tie(pthread_t thread, const std::vector<int>& cpus, size_t i, bool on) {
+void tie(pthread_t thread, size_t i, bool on) {
+  const std::vector<int>& cpus = available_cpus();
   cpu_set_t set;
   CPU_ZERO(&set);
   for (size_t c = 0; c < cpus.size(); ++c)
@@ -64,8 +65,8 @@ class Pool {
     wake();
     for (std::thread& worker : workers_) worker.join();
   }
-  void pin(const std::vector<int>& cpus, bool on) {
-    for (size_t i = 0; i < workers_.size(); ++i) tie(workers_[i].native_handle(), cpus, i + 1, on);
+  void pin(bool on) {
+    for (size_t i = 0; i < workers_.size(); ++i) tie(workers_[i].native_handle(), i + 1, on);
   }
   void run(int64_t n, cpu::LoopBody body, void* context) {
     body_ = body, context_ = context, n_ = n;
@@ -150,11 +151,11 @@ void set_threads(int n) {
 }
 
 void pin_threads(bool on) {
-  const std::vector<int>& cpus = available_cpus();
-  check(!on || size_t(threads()) <= cpus.size(), "--pin: {} threads on {} CPUs; --threads must be at most that",
-        threads(), cpus.size());
-  tie(pthread_self(), cpus, 0, on);
-  if (pool) pool->pin(cpus, on);
+  const size_t cpus = available_cpus().size();
+  check(!on || size_t(threads()) <= cpus, "--pin: {} threads on {} CPUs; --threads must be at most that", threads(),
+        cpus);
+  tie(pthread_self(), 0, on);
+  if (pool) pool->pin(on);
   pinned = on;
 }
 

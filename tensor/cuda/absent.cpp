@@ -10,6 +10,7 @@ namespace {
 std::optional<std::string> unavailable() { return "this program was built without CUDA"; }
 DeviceInfo device_info() { none(); }
 void* allocate_memory(size_t) { none(); }
+void free_memory(void*) { none(); }
 void memory_left(size_t&, size_t&) { none(); }
 void copy_to_device(void*, const void*, size_t) { none(); }
 void copy_to_host(void*, const void*, size_t) { none(); }

@@ -26,6 +26,7 @@ struct DeviceInfo {
 DeviceInfo device_info();
 
 void* allocate_memory(size_t bytes);            // null if there is too little; 256-byte aligned
+void free_memory(void* data);                   // waits until nothing uses it
 void memory_left(size_t& free, size_t& total);  // bytes
 
 // The host's memory may be reused as soon as copy_to_device returns.

@@ -134,6 +134,11 @@ void* allocate_memory(size_t bytes) {
   return memory;
 }
 
+void free_memory(void* data) {
+  synchronize();
+  check_cuda(cudaFree(data), "memory");
+}
+
 void memory_left(size_t& free, size_t& total) { check_cuda(cudaMemGetInfo(&free, &total), "memory"); }
 
 void copy_to_device(void* to, const void* from, size_t bytes) {

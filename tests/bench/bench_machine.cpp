@@ -1,14 +1,15 @@
-// What the machine can do at most, where the time of a training step and of a decode step goes, and what share of its
-// own limit each kernel reaches.
-//   ./run bench [--preset NAME] [--threads N] [--rounds N] [--compute f32|bf16] [--json]
+// What the machine can do at most, where the time of a training step and of a decode step goes, part by part and kernel
+// by kernel, and what share of its own limit each reaches.
+//   ./run bench [--preset NAME] [--threads N] [--rounds N] [--compute f32|bf16] [--json] [--experts N, --ffn N, ...]
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "infer/flags.h"
 #include "infer/generate.h"
 #include "tests/bench/product_contest.h"
-#include "tests/bench/training_step.h"
+#include "tests/bench/step_parts.h"
 
 namespace switchyard::bench {
 namespace {
@@ -43,7 +44,6 @@ void progress(const std::string& part, int done, int of) {
 // step's time, for a glance would catch a neighbour, or miss it, that was there for part of the step.
 std::vector<StepRun> run_steps(const std::string& name, int runs, const Options& options,
                                const std::function<void()>& prepare, const std::function<void()>& step) {
-  using Clock = std::chrono::steady_clock;
   std::vector<StepRun> list;
   double before = yardstick(options.threads);
   for (int i = 0; i < runs; ++i) {
@@ -54,9 +54,9 @@ std::vector<StepRun> run_steps(const std::string& name, int runs, const Options&
       const TimedKernels<float> timed(run.calls);
       std::optional<TimedKernels<bf16>> also;
       if (options.compute == Compute::bf16) also.emplace(run.calls);
-      const Clock::time_point start = Clock::now();
+      const double start = now();
       step();
-      run.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      run.seconds = now() - start;
     }
     const double behind = yardstick(options.threads, std::max(3e-3, run.seconds / 20));
     run.peak = (before + behind) / 2;
@@ -66,13 +66,36 @@ std::vector<StepRun> run_steps(const std::string& name, int runs, const Options&
   return list;
 }
 
-std::vector<StepRun> training_runs(Transformer& model, const Preset& preset, const Options& options) {
-  AdamW optimizer(model, preset.train);
+struct Training {
+  std::vector<StepRun> runs;
+  std::vector<StepTrace> traces;  // of each run
+};
+
+Training training_runs(Transformer& model, const TrainConfig& train, const Options& options) {
+  Optimizer optimizer(model, train);
   Random random{{1, 1}};
-  const auto step = [&] { training_step(model, optimizer, preset.train, random); };
-  for (int i = 0; i < 2; ++i) step();
-  return run_steps(
-      "the training step", options.rounds, options, [] {}, step);
+  Training training;
+  for (int i = 0; i < 2; ++i) training_step(model, optimizer, train, random);
+  const auto prepare = [&] { training.traces.emplace_back(); };
+  training.runs = run_steps("the training step", options.rounds, options, prepare,
+                            [&] { training_step(model, optimizer, train, random, &training.traces.back()); });
+  return training;
+}
+
+// The run of median time, cut into parts.
+struct StepParts {
+  double seconds, peak;
+  PartSums sums;
+};
+
+StepParts median_parts(const Training& training, Transformer& model, const Limits& limits) {
+  std::vector<size_t> order(training.runs.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return training.runs[a].seconds < training.runs[b].seconds; });
+  const size_t middle = order[order.size() / 2];
+  const StepRun& run = training.runs[middle];
+  return {run.seconds, run.peak, parts_of(run, training.traces[middle], parameter_names(model), limits)};
 }
 
 // One token at a time behind half a context of others; none where the router cannot generate.
@@ -117,6 +140,35 @@ void print_limits(const Limits& limits) {
     fmt::print("  {:6} {:>15} {:10.1f} {:10.1f} {:10.1f}\n", level.name, size, level.read.absolute / 1e9,
                level.copy.absolute / 1e9, level.triad.absolute / 1e9);
   }
+}
+
+double of_limit(const PartSum& sum, double peak) {
+  return sum.seconds() > 0 ? sum.yardstick_flops / (peak * sum.seconds()) : 0;
+}
+
+void print_parts(const std::string& title, const StepParts& parts, const Limits& limits) {
+  const auto ms = [](double seconds) { return seconds > 0 ? fmt::format("{:.2f}", seconds * 1e3) : std::string(); };
+  const auto line = [&](std::string_view name, const PartSum& sum, const std::string& rates) {
+    const std::string row =
+        fmt::format("{:22} {:>7} {:>7} {:7.2f} {:4.1f}% {}", name, ms(sum.forward), ms(sum.backward),
+                    sum.seconds() * 1e3, 100 * sum.seconds() / parts.seconds, rates);
+    fmt::print("{}\n", row.substr(0, row.find_last_not_of(' ') + 1));
+  };
+  fmt::print("\n{}, by part: {:.3f} ms, the run of median time\n", title, parts.seconds * 1e3);
+  fmt::print("{:22} {:>7} {:>7} {:>7} {:>5} {:>7} {:>6} {:>4}\n", "part, ms", "forward", "back", "all", "time",
+             "GFLOP/s", "GB/s", "limit");
+  PartSum total;
+  for (size_t i = 0; i < part_count; ++i) {
+    const PartSum& sum = parts.sums[i];
+    total.forward += sum.forward, total.backward += sum.backward, total.other += sum.other;
+    if (sum.calls > 0)
+      line(part_names[i], sum,
+           fmt::format("{:7.1f} {:6.1f} {:3.0f}% {}", sum.flops / sum.seconds() / 1e9, sum.bytes / sum.seconds() / 1e9,
+                       100 * of_limit(sum, parts.peak), bound_name(sum.limited_by(), limits)));
+    else if (sum.seconds() > 0)
+      line(part_names[i], sum, "");
+  }
+  line("sum", total, "");
 }
 
 // Rows below a thousandth of the step are counted together.
@@ -168,6 +220,25 @@ nlohmann::json to_json(const Limits& limits) {
   return all;
 }
 
+nlohmann::json to_json(const StepParts& parts, const Limits& limits) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (size_t i = 0; i < part_count; ++i) {
+    const PartSum& sum = parts.sums[i];
+    rows.push_back({{"part", part_names[i]},
+                    {"calls", sum.calls},
+                    {"forward_ms", sum.forward * 1e3},
+                    {"backward_ms", sum.backward * 1e3},
+                    {"ms", sum.seconds() * 1e3},
+                    {"of_step", sum.seconds() / parts.seconds},
+                    {"flops", sum.flops},
+                    {"bytes", sum.bytes}});
+    if (sum.calls == 0) continue;
+    rows.back()["of_limit"] = of_limit(sum, parts.peak);
+    rows.back()["by"] = bound_name(sum.limited_by(), limits);
+  }
+  return {{"ms", parts.seconds * 1e3}, {"parts", rows}};
+}
+
 nlohmann::json to_json(const Profile& profile, const Limits& limits) {
   nlohmann::json rows = nlohmann::json::array();
   for (const Row& row : profile.rows)
@@ -197,13 +268,22 @@ nlohmann::json to_json(const std::vector<Contest>& contests) {
   return list;
 }
 
-void measure(const Options& options) {
-  const Preset& preset = find_preset(options.preset);
+// "4 layers of width 256, 8 experts of 512, top-2": what the flags may have changed.
+std::string model_text(const ModelConfig& c) {
+  const std::string layers = fmt::format("{} layers of width {}", c.layers, c.width);
+  if (c.dense()) return fmt::format("{}, dense", layers);
+  return fmt::format("{}, {} experts of {}, top-{}", layers, c.experts, c.ffn, c.top_k);
+}
+
+void measure(const Options& options, const Preset& preset) {
   set_threads(options.threads);
   progress("the machine's limits", 0, 1);
   const Limits limits = measure_limits(options.threads, options.rounds);
   Transformer model(preset.model, 0, dtype_of(options.compute));
-  const Profile training = profile_of(training_runs(model, preset, options), limits);
+  model.see_text(std::vector<int64_t>(static_cast<size_t>(preset.model.vocab), 1));
+  const Training runs = training_runs(model, preset.train, options);
+  const Profile training = profile_of(runs.runs, limits);
+  const StepParts parts = median_parts(runs, model, limits);
   const std::vector<StepRun> decoding = decode_runs(model, options);
   const Profile decode = decoding.empty() ? Profile{} : profile_of(decoding, limits);
   const std::vector<Contest> contests =
@@ -214,9 +294,12 @@ void measure(const Options& options) {
   const std::string_view compute = EnumNames<Compute>::names[static_cast<size_t>(options.compute)];
   fmt::print("{}, {}, {} thread{}, {}\n", preset.name, compute, options.threads, options.threads > 1 ? "s" : "",
              cpu_isa());
+  fmt::print("{}\n", model_text(preset.model));
   print_limits(limits);
   const int64_t tokens = preset.train.batch * preset.model.context;
-  print_profile(fmt::format("training step of {} tokens", tokens), training, limits);
+  const std::string title = fmt::format("training step of {} tokens", tokens);
+  print_parts(title, parts, limits);
+  print_profile(title, training, limits);
   if (!decoding.empty()) print_profile("decode step of one token", decode, limits);
   print_contests(contests);
   fmt::print(
@@ -231,6 +314,7 @@ void measure(const Options& options) {
                            {"openblas", openblas_name()},
                            {"limits", to_json(limits)},
                            {"training", to_json(training, limits)},
+                           {"training_parts", to_json(parts, limits)},
                            {"products", to_json(contests)}};
   if (!decoding.empty()) report["decode"] = to_json(decode, limits);
   fmt::print("{}\n", report.dump());
@@ -238,11 +322,15 @@ void measure(const Options& options) {
 
 int run(int argc, char** argv) {
   Options options;
+  options.preset = early_flag(argc, argv, "--preset").value_or(options.preset);
+  Preset preset = find_preset(options.preset);
   CLI::App app("What this machine can do, and where the time of a step goes", "./run bench");
   add_text_flag(app, "--preset", options.preset, "the model and its step; default: moe-step");
   add_flags(app, options);
+  add_flags(app, preset.model, "Model");
   parse_flags(app, argc, argv);
-  measure(options);
+  validate(preset.model);
+  measure(options, preset);
   return 0;
 }
 

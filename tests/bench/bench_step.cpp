@@ -16,7 +16,7 @@ using namespace switchyard;
 
 namespace {
 
-double step(Transformer& model, AdamW& optimizer, const TrainConfig& c, Random& random) {
+double step(Transformer& model, Optimizer& optimizer, const TrainConfig& c, Random& random) {
   const auto start = std::chrono::steady_clock::now();
   bench::training_step(model, optimizer, c, random);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -48,7 +48,7 @@ int run(int argc, char** argv) {
   check(steps >= 1, "--steps {}: must be 1 or more", steps);
   preset.model.dropout = 0;  // those that it is compared with have none
   Transformer model(preset.model, 0, dtype_of(compute));
-  AdamW optimizer(model, preset.train);
+  Optimizer optimizer(model, preset.train);
   Random random{{1, 1}};
   for (int i = 0; i < 2; ++i) step(model, optimizer, preset.train, random);
   std::vector<double> seconds;

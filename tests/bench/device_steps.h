@@ -2,7 +2,7 @@
 #pragma once
 #include "moe/transformer.h"
 #include "tests/bench/device_bench.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 
 namespace switchyard::bench {
 
@@ -26,7 +26,7 @@ class Training {
 
   int64_t B_;
   Transformer model_;
-  AdamW optimizer_;
+  Optimizer optimizer_;
   Random random_{{1, 1}};
   Tensor loss_;
   double host_ = 0;

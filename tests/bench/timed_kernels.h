@@ -4,15 +4,25 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/var.h"
 #include "tests/bench/kernel_cost.h"
 
 namespace switchyard::bench {
+
+// Seconds on the clock that every measurement of a step is taken on.
+inline double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+// What the next node of the history would be called: a call made now serves the first node with a higher id.
+inline uint64_t next_id() { return Var(Tensor()).node()->id; }
 
 struct Call {
   std::string_view kernel;
   Cost cost;
   double seconds;
-  size_t element;  // bytes of an activation: 2 in bf16
+  size_t element;   // bytes of an activation: 2 in bf16
+  double end = 0;   // now() when it returned
+  uint64_t id = 0;  // next_id() then
 };
 
 // While it lives, kernels<T>(Device::cpu) is the timed table. One at a time for each T, and one thread that calls.
@@ -29,8 +39,6 @@ class TimedKernels {
   TimedKernels& operator=(const TimedKernels&) = delete;
 
  private:
-  using Clock = std::chrono::steady_clock;
-
 #define KERNEL(name)                                                                                     \
   struct name##_kernel {                                                                                 \
     static constexpr std::string_view text = #name;                                                      \
@@ -42,10 +50,10 @@ class TimedKernels {
 
   template <class Kernel, class... Arguments>
   static void timed(Arguments... arguments) {
-    const Clock::time_point start = Clock::now();
+    const double start = now();
     Kernel::plain()(arguments...);
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    calls_->push_back({Kernel::text, Kernel::cost(arguments...), seconds, sizeof(T)});
+    const double end = now();
+    calls_->push_back({Kernel::text, Kernel::cost(arguments...), end - start, sizeof(T), end, next_id()});
   }
   // The wrapper with the signature of the kernel that it stands for.
   template <class Kernel, class... Arguments>

@@ -7,7 +7,7 @@
 
 #include "infer/generate.h"
 #include "tests/device/device_cases.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 
 using namespace switchyard;
 using namespace switchyard::test;
@@ -33,7 +33,7 @@ struct Trained {
 
 Trained train(const ModelConfig& config, Device device, Dtype dtype = Dtype::f32, int64_t steps = 20) {
   Transformer model(config, 3, dtype, device);
-  AdamW optimizer(model, {});
+  Optimizer optimizer(model, {});
   Trained result;
   int64_t calls = 0;
   for (int64_t step = 0; step < steps; ++step) {

@@ -19,19 +19,16 @@ constexpr std::string_view days[] = {"Monday to Friday", "Saturday and Sunday", 
 
 std::string clock(int minutes) { return fmt::format("{:02}:{:02}", minutes / 60 % 24, minutes % 60); }
 
-struct Table {
-  std::vector<std::string_view> stops;
-  std::vector<int> offset;  // minutes from the first stop
-  int start = 0, interval = 0, runs = 0;
-  std::string at(int stop, int run) const { return clock(start + run * interval + offset[stop]); }
-};
+}  // namespace
 
-Table write_table(Writer& writer, int interval) {
-  Table table;
+std::string Timetable::at(int stop, int run) const { return clock(start + run * interval + offset[stop]); }
+
+Timetable write_table(Writer& writer, int interval, TableLimits most) {
+  Timetable table;
   table.interval = interval;
   std::array<uint32_t, std::size(stops)> free;
   free.fill(1);
-  for (int row = 0; row < 5; ++row) {
+  for (int row = 0; row < most.stops; ++row) {
     if (row >= 3 && writer.choose(2) == 0) break;  // no further stop: the remarks begin
     const int stop = writer.choose(free, [](int i) { return std::string(stops[i]); });
     free[stop] = 0;
@@ -42,7 +39,7 @@ Table write_table(Writer& writer, int interval) {
       table.start = 5 * writer.choose(12 * 15, [](int i) { return clock(5 * 60 + 5 * i); }) + 5 * 60;
       table.offset.push_back(0);
       writer.raw(table.at(0, 0));
-      for (table.runs = 1; table.runs < 6; ++table.runs) {
+      for (table.runs = 1; table.runs < most.runs; ++table.runs) {
         if (table.runs >= 4 && writer.choose(2) == 0) break;
         writer.raw(" " + table.at(0, table.runs));
       }
@@ -57,7 +54,9 @@ Table write_table(Writer& writer, int interval) {
   return table;
 }
 
-void remark(Writer& writer, const Table& table, int kind) {
+namespace {
+
+void remark(Writer& writer, const Timetable& table, int kind) {
   const int last = static_cast<int>(table.stops.size()) - 1;
   if (kind == 0) {
     writer.set("length", std::to_string(table.offset[last]));
@@ -110,7 +109,7 @@ void write_timetable(Writer& writer, const World&) {
   writer.one_of({"{Colour} Line ({vehicle})\n{days}, every {interval} minutes\n",
                  "Timetable of the {colour} Line, {vehicle}\n{days}: one every {interval} minutes\n",
                  "{Vehicle}, {colour} Line. {days}.\nEvery {interval} minutes:\n"});
-  const Table table = write_table(writer, interval);
+  const Timetable table = write_table(writer, interval);
   writer.set("from", std::string(table.stops.front()));
   writer.set("to", std::string(table.stops.back()));
   constexpr int end = 7;

@@ -2,7 +2,6 @@
 #pragma once
 #include <algorithm>
 
-#include "moe/checkpoint.h"
 #include "train/reproduce/experiment.h"
 
 namespace switchyard::reproduce {
@@ -49,13 +48,6 @@ inline TrainConfig base_training(int64_t steps) {
 
 // Added to the seed of a run that begins with another's weights, so that it does not read the same windows again.
 inline constexpr uint64_t another_seed = 1000;
-
-// The run begins with these weights.
-inline RunConfig begun_with(RunConfig config, Transformer& model) {
-  config.start = config.out / "start";
-  save_model(config.start, model);
-  return config;
-}
 
 inline Variant variant(std::string label, const ModelConfig& model, const TrainConfig& train) {
   return {.label = std::move(label), .config = {.source = {}, .model = model, .train = train, .out = {}}};

@@ -16,35 +16,15 @@ ModelConfig teacher_model() {
   return c;
 }
 
-// (1 - s) hard + s soft = hard + s (soft - hard): the second is what stands beside the text's own loss.
-std::function<AuxTerm(const Batch&, const Var&)> taught_by(const fs::path& dir) {
-  const auto teacher = std::make_shared<Transformer>(load_model(dir));
-  return [teacher](const Batch& batch, const Var& logits) {
-    const Tensor targets = batch.targets.to(logits.value().device());
-    const Var soft = mean(soft_cross_entropy(logits, probabilities(*teacher, batch.tokens)));
-    //@begin soft-less-hard
-    const Var hard = mean(cross_entropy(logits, targets));
-    return AuxTerm{"soft_less_hard", add(soft, scale(hard, -1)), soft_share};
-    //@end soft-less-hard
-  };
-}
-
 RunConfig from_probabilities(RunConfig config, const fs::path& teacher) {
-  config.beside = taught_by(teacher);
+  config.teacher = {.dir = teacher, .share = soft_share};
   return config;
 }
 
 // Begins with the teacher's embedding, attention and norms; the MLPs are new, also where the teacher is a dense model.
-RunConfig with_weights(RunConfig config, const fs::path& dir) {
+RunConfig with_weights(RunConfig config, const fs::path& teacher) {
   config.train.seed += another_seed;
-  //@begin with-weights
-  Transformer teacher = load_model(dir);
-  ModelConfig c = config.model;
-  c.vocab = teacher.config().vocab;
-  Transformer student(c, config.train.seed);
-  copy_common_weights(teacher, student, ".mlp.");
-  return begun_with(std::move(config), student);
-  //@end with-weights
+  return begun_as_student(std::move(config), teacher);
 }
 
 RunConfig from_both(RunConfig config, const fs::path& teacher) {

@@ -3,12 +3,12 @@
 namespace switchyard::reproduce {
 
 extern const Experiment collapse, switch_scaling, deepseekmoe_table, capacity, granularity, specialisation, distill,
-    upcycle, stability, finetune;
+    upcycle, stability, finetune, optimisers;
 
 std::span<const Experiment* const> experiments() {
   static const Experiment* const list[] = {&collapse,    &switch_scaling, &deepseekmoe_table, &capacity,
                                            &granularity, &specialisation, &distill,           &upcycle,
-                                           &stability,   &finetune};
+                                           &stability,   &finetune,       &optimisers};
   return list;
 }
 

@@ -12,13 +12,9 @@ RunConfig go_on(RunConfig config, const fs::path& dense) {
   return config;
 }
 
-RunConfig as_mixture(RunConfig config, const fs::path& dir) {
+RunConfig as_mixture(RunConfig config, const fs::path& dense) {
   config.train.seed += another_seed;
-  Transformer dense = load_model(dir);
-  ModelConfig c = config.model;
-  c.vocab = dense.config().vocab;
-  Transformer mixture = upcycled(dense, c, config.train.seed);
-  return begun_with(std::move(config), mixture);
+  return begun_as_mixture(std::move(config), dense);
 }
 
 // Two of eight copies serve a token, so the mixture works nearly twice as much in its MLPs; the dense model gets so

@@ -4,9 +4,9 @@
 #include <fstream>
 
 #include "moe/size.h"
-#include "train/reproduce/experiment.h"
+#include "train/sweep.h"
 
-namespace switchyard::reproduce {
+namespace switchyard {
 namespace {
 
 constexpr int64_t final_evaluation = 4;  // times as many tokens as the others; it begins with theirs
@@ -124,6 +124,9 @@ Outcome outcome_of(Trainer& trainer, const Variant& variant) {
   outcome.number["parameters"] = double(count.total);
   outcome.number["active_parameters"] = double(count.active);
   measure_balance(evaluation, outcome);
+  // A file cannot hold what is no finite number, and no mean should. Without a loss the run has diverged.
+  std::erase_if(outcome.number, [](const auto& entry) { return !std::isfinite(entry.second); });
+  if (!outcome.number.contains("loss")) outcome.number["diverged"] = 1;
   return outcome;
 }
 
@@ -148,4 +151,4 @@ Outcome outcome_from(const nlohmann::json& json) {
   return o;
 }
 
-}  // namespace switchyard::reproduce
+}  // namespace switchyard
