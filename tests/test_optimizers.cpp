@@ -1,5 +1,7 @@
 // Muon, groups of parameters, the mean of the weights and the gradient's noise, each against its paper's statement.
 #include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/gradients.h"
 #include "tests/moe_models.h"
@@ -279,4 +281,14 @@ TEST_CASE("a stopped run goes on to the same bits with Muon, a mean of the weigh
   for (const char* file : {"model.safetensors", "optimizer.safetensors"})
     CHECK(read_file(dir.path / "whole" / file) == read_file(dir.path / "parts" / file));
   CHECK(SafetensorsFile(dir.path / "parts/optimizer.safetensors").contains("average.embedding.weight"));
+  const auto noise = [&](const char* name) {
+    std::vector<double> scales;
+    std::istringstream lines(read_file(dir.path / name / "metrics.jsonl"));
+    for (std::string line; std::getline(lines, line);)
+      if (const auto json = nlohmann::json::parse(line); json.contains("gradient_norm"))
+        scales.push_back(json.value("noise_scale", 0.0));
+    return scales;
+  };
+  CHECK(noise("whole").size() == 6);
+  CHECK(noise("whole") == noise("parts"));
 }

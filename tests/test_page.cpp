@@ -107,6 +107,21 @@ TEST_SUITE("page") {
     CHECK(places(with, Scale::flops).empty());  // nothing tells
   }
 
+  TEST_CASE("page: the noise scale and the mean weights' loss are drawn where a run has them") {
+    const std::string evaluation = R"({"step":2,"val_loss":2.0})"
+                                   "\n";
+    const auto text = [](const Run& run) { return report_page({run}, {Routes{.missing = "none"}}); };
+    const Run without = run_of(step_line(1, "5") + step_line(2, "5") + evaluation);
+    CHECK(count(text(without), "Noise scale") + count(text(without), "of the mean weights") == 0);
+    const Run with = run_of(step_line(1, "5") + step_line(2, "5", R"(,"noise_scale":40)") + evaluation +
+                            R"({"step":2,"average_val_loss":1.5})");
+    CHECK(with.steps[1].noise_scale == 40);
+    CHECK(with.evaluations[0].loss == 2);
+    CHECK(with.evaluations[0].average_loss == 1.5);
+    CHECK(count(text(with), "Noise scale") > 0);
+    CHECK(count(text(with), "of the mean weights") > 0);
+  }
+
   TEST_CASE("page: a domain of which no text was read is unknown") {
     const Run run =
         run_of(step_line(1, "5") + R"({"step":1,"val_loss":2.0,"val_bits_per_byte":1.4,"above_floor":0.6,)" +

@@ -1,6 +1,7 @@
 #include "train/gradient_noise.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 namespace switchyard {
 
@@ -20,6 +21,12 @@ void GradientNoise::add(double norm_few, int64_t few, double norm_many, int64_t 
 
 double GradientNoise::scale() const {
   return weight_ > 0 && squared_norm_ > 0 && trace_ > 0 ? trace_ / squared_norm_ : 0;
+}
+
+nlohmann::json GradientNoise::state() const { return {squared_norm_, trace_, weight_}; }
+
+void GradientNoise::restore(const nlohmann::json& state) {
+  if (state.size() == 3) squared_norm_ = state[0], trace_ = state[1], weight_ = state[2];
 }
 
 }  // namespace switchyard

@@ -2,6 +2,7 @@
 // model of large-batch training", section 2.2 and appendix A).
 #pragma once
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 
 namespace switchyard {
 
@@ -15,6 +16,9 @@ class GradientNoise {
   void add(double norm_few, int64_t few, double norm_many, int64_t many);
   // In sequences; 0 until there is a sensible estimate (the true gradient's may come out negative at first).
   double scale() const;
+
+  nlohmann::json state() const;  // the means; a resumed run must estimate as the whole one does
+  void restore(const nlohmann::json& state);
 
  private:
   double squared_norm_ = 0, trace_ = 0, weight_ = 0;  // exponential means, and what their weights sum to

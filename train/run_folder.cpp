@@ -117,19 +117,20 @@ void write_template(const DirectoryUpdate& update) {
 }
 
 void write_checkpoint(const fs::path& dir, const RunConfig& config, Transformer& model, const Tokenizer& tokenizer,
-                      const Optimizer& optimizer, const SpikeWatch& watch) {
+                      const Optimizer& optimizer, const History& history) {
   DirectoryUpdate update(dir);
   check_space(dir, model, optimizer.state());
   write_model(update, model, &tokenizer);
   save_safetensors(update.file("optimizer.safetensors"), optimizer.state());
   nlohmann::json state{{"step", optimizer.steps()},      {"updates", optimizer.updates()},
-                       {"train", to_json(config.train)}, {"recent_losses", watch.state()},
+                       {"train", to_json(config.train)}, {"recent_losses", history.losses.state()},
                        {"tokens", config.source.tokens}, {"files", nlohmann::json::array()}};
   for (const fs::path& file : config.source.files) state["files"].push_back(fs::absolute(file).string());
   if (config.source.conversations) {
     state["conversations"] = true;
     write_template(update);
   }
+  if (config.train.gradient_noise) state["gradient_noise"] = history.noise.state();
   if (!config.freeze.empty()) state["freeze"] = config.freeze;
   if (config.teacher)
     state["teacher"] = {{"dir", fs::absolute(config.teacher->dir).string()}, {"share", config.teacher->share}};
@@ -189,25 +190,26 @@ RunFolder::RunFolder(const fs::path& dir, bool resume) : dir_(dir), lock_(opened
   update.commit();
 }
 
-void RunFolder::load(Transformer& model, Optimizer& optimizer, SpikeWatch& watch) {
+void RunFolder::load(Transformer& model, Optimizer& optimizer, History& history) {
   const nlohmann::json state = read_state(dir_);
   load_weights(dir_, model);
   const int64_t step = state.at("step");
   optimizer.restore(SafetensorsFile(dir_ / "optimizer.safetensors"), step, state.value("updates", step));
-  watch.restore(state.value("recent_losses", nlohmann::json::array()));
+  history.losses.restore(state.value("recent_losses", nlohmann::json::array()));
+  history.noise.restore(state.value("gradient_noise", nlohmann::json::array()));
 }
 
 void RunFolder::save(const RunConfig& config, Transformer& model, const Tokenizer& tokenizer,
-                     const Optimizer& optimizer, const SpikeWatch& watch) {
+                     const Optimizer& optimizer, const History& history) {
   if (fs::exists(dir_ / state_name)) keep_as_previous(dir_);  // it is whole: written or checked by this run
-  write_checkpoint(dir_, config, model, tokenizer, optimizer, watch);
+  write_checkpoint(dir_, config, model, tokenizer, optimizer, history);
 }
 
 void RunFolder::save_snapshot(const std::string& name, const RunConfig& config, Transformer& model,
-                              const Tokenizer& tokenizer, const Optimizer& optimizer, const SpikeWatch& watch) const {
+                              const Tokenizer& tokenizer, const Optimizer& optimizer, const History& history) const {
   const fs::path dir = dir_ / name;
   fs::remove_all(dir);
-  write_checkpoint(dir, config, model, tokenizer, optimizer, watch);
+  write_checkpoint(dir, config, model, tokenizer, optimizer, history);
   link_or_copy(dir_ / config.source.tokens, dir / config.source.tokens);
 }
 

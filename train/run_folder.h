@@ -7,6 +7,7 @@
 #include "nn/tokenizer.h"
 #include "tensor/directory.h"
 #include "train/data.h"
+#include "train/gradient_noise.h"
 #include "train/optimizer.h"
 #include "train/spikes.h"
 
@@ -34,6 +35,12 @@ struct RunConfig {
 // The configuration of the run in `dir`, from its last whole checkpoint. Error if there is none.
 RunConfig load_run(const std::filesystem::path& dir);
 
+// What a run remembers of its steps, beside what the optimizer does.
+struct History {
+  SpikeWatch losses;
+  GradientNoise noise = {};
+};
+
 // A run's folder while it trains: model.safetensors, config.json, tokenizer.json, optimizer.safetensors, train.json
 // (the training configuration, the step, and the other files' checksums) and, by Report, metrics.jsonl. The checkpoint
 // before the last is kept in previous/. Meanwhile no other process can train there.
@@ -46,13 +53,13 @@ class RunFolder {
   const std::string& complaint() const { return complaint_; }
 
   // Sets what save() has been given.
-  void load(Transformer& model, Optimizer& optimizer, SpikeWatch& watch);
+  void load(Transformer& model, Optimizer& optimizer, History& history);
   // Replaces the checkpoint as a whole: after a kill at any moment, the old one or the new one is there.
   void save(const RunConfig& config, Transformer& model, const Tokenizer& tokenizer, const Optimizer& optimizer,
-            const SpikeWatch& watch);
+            const History& history);
   // The same into a folder within, which is a run's folder too and has the same tokens: dir / name, replaced.
   void save_snapshot(const std::string& name, const RunConfig& config, Transformer& model, const Tokenizer& tokenizer,
-                     const Optimizer& optimizer, const SpikeWatch& watch) const;
+                     const Optimizer& optimizer, const History& history) const;
 
  private:
   std::filesystem::path dir_;

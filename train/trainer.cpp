@@ -58,11 +58,11 @@ Trainer::Trainer(RunConfig config, bool resume)
       model_(with_vocab(config_.model, data_.tokenizer()), config_.train.seed, dtype_of(config_.train.compute),
              config_.device),
       optimizer_(frozen(model_, config_.freeze), config_.train),
-      watch_(config_.train.spike) {
+      history_{SpikeWatch(config_.train.spike)} {
   config_.model = model_.config(), config_.source.tokens = data_.tokens_name();
   if (config_.teacher) config_.beside = taught_by(*config_.teacher, model_);
   if (resume) {
-    folder_.load(model_, optimizer_, watch_);
+    folder_.load(model_, optimizer_, history_);
   } else {
     model_.see_text(data_.occurrences());
     if (!config_.start.empty()) load_weights(config_.start, model_);
@@ -105,12 +105,12 @@ StepNumbers Trainer::step(Report& report) {
   for (const PassNumbers& pass : passes) collect(pass, c.accumulate, numbers, load);
   numbers.rate = learning_rate(c, step);
   numbers.gradient_norm = optimizer_.gradient_norm();
-  if (c.gradient_noise) {
-    noise_.add(first_norm, c.batch, numbers.gradient_norm, int64_t{c.batch} * c.accumulate);
-    numbers.noise_scale = noise_.scale();
-  }
-  const std::optional<std::string> wrong = watch_.judge(numbers.loss, numbers.gradient_norm);
+  const std::optional<std::string> wrong = history_.losses.judge(numbers.loss, numbers.gradient_norm);
   if (wrong && !accept_spike(*wrong, numbers, report)) return numbers;
+  if (c.gradient_noise) {
+    history_.noise.add(first_norm, c.batch, numbers.gradient_norm, int64_t{c.batch} * c.accumulate);
+    numbers.noise_scale = history_.noise.scale();
+  }
   //@begin update
   optimizer_.update(numbers.rate);
   model_.after_step(load);
@@ -121,7 +121,7 @@ StepNumbers Trainer::step(Report& report) {
 bool Trainer::accept_spike(const std::string& wrong, const StepNumbers& numbers, Report& report) {
   const OnSpike choice = config_.train.on_spike;
   const bool first = numbers.step != last_spike_ + 1;  // what follows a spike at once is of the same making
-  if (first) folder_.save_snapshot("spike", config_, model_, data_.tokenizer(), optimizer_, watch_);
+  if (first) folder_.save_snapshot("spike", config_, model_, data_.tokenizer(), optimizer_, history_);
   spikes_ = first ? 1 : spikes_ + 1, last_spike_ = numbers.step;
   report.event(numbers.step, fmt::format("step {}: {}{}", numbers.step, wrong,
                                          choice == OnSpike::skip ? "; the step is left out" : ""));
@@ -130,7 +130,7 @@ bool Trainer::accept_spike(const std::string& wrong, const StepNumbers& numbers,
                                numbers.step, wrong, (config_.out / "spike").string(),
                                choice == OnSpike::stop ? "--on-spike skip, or a lower --rate" : "a lower --rate"));
   if (choice == OnSpike::skip) optimizer_.skip();
-  if (choice == OnSpike::go_on) watch_.keep(numbers.loss);
+  if (choice == OnSpike::go_on) history_.losses.keep(numbers.loss);
   return choice == OnSpike::go_on;
 }
 
@@ -149,7 +149,7 @@ Evaluation Trainer::run(const std::atomic<bool>& stop, Report& report) {
       if (c.average) optimizer_.with_average([&] { report.average(numbers.step, evaluate(tokens)); });
     }
     if (every(c.sample_every)) report.sample(numbers.step, sample(config_.model.context - 1));
-    if (every(c.checkpoint_every) || stop) folder_.save(config_, model_, data_.tokenizer(), optimizer_, watch_);
+    if (every(c.checkpoint_every) || stop) folder_.save(config_, model_, data_.tokenizer(), optimizer_, history_);
     report.resume_clock();
   }
   return evaluation;

@@ -3,7 +3,6 @@
 #include <atomic>
 
 #include "train/evaluate.h"
-#include "train/gradient_noise.h"
 #include "train/report.h"
 #include "train/run_folder.h"
 
@@ -48,8 +47,7 @@ class Trainer {
   Dataset data_;
   Transformer model_;
   Optimizer optimizer_;
-  SpikeWatch watch_;
-  GradientNoise noise_;
+  History history_;
   int64_t last_spike_ = -1;
   int spikes_ = 0;  // one after the other, the last at last_spike_
 };

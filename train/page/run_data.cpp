@@ -40,6 +40,7 @@ StepLine read_step(const json& line) {
              .rate = number(line, "rate"),
              .gradient_norm = number(line, "gradient_norm"),
              .seconds = number(line, "seconds"),
+             .noise_scale = number(line, "noise_scale"),
              .aux = named(line, "aux"),
              .load = {},
              .dropped = by_layer(line, "dropped"),
@@ -103,6 +104,9 @@ void read_line(const json& line, Run& run) {
   } else if (line.contains("val_loss")) {
     run.evaluations.push_back(read_evaluation(line));
     run.evaluations.back().step = step;
+  } else if (line.contains("average_val_loss")) {  // after the evaluation of the same step
+    if (!run.evaluations.empty() && run.evaluations.back().step == step)
+      run.evaluations.back().average_loss = number(line, "average_val_loss");
   } else if (line.contains("sample") && line["sample"].is_string()) {
     run.samples.push_back({step, text("sample")});
   } else if (line.contains("event") && line["event"].is_string()) {

@@ -17,6 +17,7 @@ struct StepLine {
   int64_t step = 0;
   double loss = unknown;  // nats per token
   double rate = unknown, gradient_norm = unknown, seconds = unknown;
+  double noise_scale = unknown;                      // in sequences
   std::vector<std::pair<std::string, double>> aux;   // unweighted
   std::vector<std::vector<float>> load;              // [layer][expert] proposals
   std::vector<double> dropped;                       // [layer] proposals without room
@@ -26,6 +27,7 @@ struct StepLine {
 struct EvaluationLine {
   int64_t step = 0;
   double loss = unknown;                                // nats per token
+  double average_loss = unknown;                        // of the mean of the weights
   double above_floor = unknown;                         // nats per byte; unknown without a floor
   double floor = unknown;                               // nats per token
   std::vector<std::pair<std::string, double>> domains;  // nats per byte above the floor

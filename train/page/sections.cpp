@@ -171,6 +171,11 @@ std::string loss_section(const Runs& runs) {
                                .x_title = "optimizer steps",
                                .y_title = "nats per token; growing: learnt by heart",
                                .series = per_evaluation(runs, generalisation_gap)}));
+  out += figure(draw(LineChart{.title = "Validation loss of the mean weights",
+                               .x_title = "optimizer steps",
+                               .y_title = "nats per token",
+                               .series = per_evaluation(runs, [](auto&, auto& e) { return e.average_loss; }),
+                               .log_y = true}));
   out += figure(draw(LineChart{.title = "Distance to the floor",
                                .x_title = "optimizer steps",
                                .y_title = "nats per byte above the floor",
@@ -270,6 +275,8 @@ std::string optimizer_section(const Runs& runs) {
   out += chart(
       "Gradient norm", "norm of all gradients together", [](auto& s) { return s.gradient_norm; }, true,
       levels(runs, "--clip", [](const Run& run) { return run.config ? run.config->train.clip : unknown; }));
+  out += chart(
+      "Noise scale", "sequences; a batch far below it is mostly noise", [](auto& s) { return s.noise_scale; }, true);
   std::vector<Series> clipped;
   for (size_t r = 0; r < runs.size(); ++r)
     if (runs[r].config)
