@@ -85,6 +85,15 @@ class WholeLine(Folder):
         self.assertIn("timetables", shown.stdout)
         self.assertEqual(last_json(call("train", "inspect", out, "--json"))["parameters"], numbers["parameters"])
 
+    def test_a_domain_of_which_nothing_was_read_has_no_distance(self):
+        said = call("train", "train", *TINY, "--steps", 2, "--out", self.dir / "a", "--eval-tokens", 40).stdout
+        metrics = [json.loads(line) for line in (self.dir / "a/metrics.jsonl").read_text().splitlines()]
+        domains = next(m["domains"] for m in metrics if "val_loss" in m)
+        self.assertLess(len(domains), 8)
+        self.assertEqual(said.count(" not read"), 8 - len(domains))
+        for domain, distance in domains.items():
+            self.assertIn(f"{domain} {distance:+.3f}", said)
+
     def test_text_of_ones_own(self):
         text = self.dir / "text.txt"
         text.write_text("the quick brown fox jumps over the lazy dog\n" * 400 + "äöü ßé 漢字\n" * 20, encoding="utf-8")

@@ -180,6 +180,13 @@ TEST_CASE("a bad line is named with its file") {
   }
 }
 
+TEST_CASE("conversations that break off leave no tokens behind") {
+  const Scratch dir;
+  CHECK(error_of([&] { dataset(dir.path, asks("a", "b") + "{", 64); }).find("not JSON") != std::string::npos);
+  for (const auto& file : std::filesystem::directory_iterator(dir.path))
+    CHECK(file.path().filename().string().find("tokens-") == std::string::npos);
+}
+
 TEST_CASE("too long a conversation, and too few of them, are refused") {
   const Scratch dir;
   const auto error = [&](const std::string& lines, int64_t context, double validation) {

@@ -146,7 +146,7 @@ void write_tokens(const fs::path& path, const Source& source, const TrainConfig&
   std::vector<int32_t> ids;
   if (!source.conversations) ids.push_back(tokenizer.end_id());  // every document stands between two separators
   std::vector<uint16_t> narrow;
-  each_part(source, config, [&](const Part& part) {
+  const auto write = [&](const Part& part) {
     tokenizer.encode(part.text, ids);
     if (part.ends) ids.push_back(tokenizer.end_id());
     //@begin marks
@@ -159,7 +159,14 @@ void write_tokens(const fs::path& path, const Source& source, const TrainConfig&
     good = good && std::fwrite(data, wide ? 4 : 2, ids.size(), out) == ids.size();
     ids.clear();
     return good;
-  });
+  };
+  try {
+    each_part(source, config, write);
+  } catch (...) {
+    std::fclose(out);
+    fs::remove(partial);
+    throw;
+  }
   good = std::fclose(out) == 0 && good;
   if (!good) fs::remove(partial);
   check(good, "{}: the disk is full or the file cannot be written", path.string());

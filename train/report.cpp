@@ -143,9 +143,11 @@ void Report::evaluation(int64_t step, const Evaluation& e) {
     status_.evaluation += fmt::format(", {:+.3f} nats per byte above the floor", e.all.above_floor());
     json["above_floor"] = e.all.above_floor();
     for (size_t d = 0; d < e.domain.size(); ++d) {
-      text += fmt::format("{}{} {:+.3f}", d % 4 == 0 ? "\n            " : ", ", name(static_cast<Domain>(d)),
-                          e.domain[d].above_floor());
-      json["domains"][name(static_cast<Domain>(d))] = e.domain[d].above_floor();
+      const Measured& m = e.domain[d];
+      const std::string domain = name(static_cast<Domain>(d));
+      const std::string distance = m.bytes ? fmt::format("{:+.3f}", m.above_floor()) : "not read";
+      text += fmt::format("{}{} {}", d % 4 == 0 ? "\n            " : ", ", domain, distance);
+      if (m.bytes) json["domains"][domain] = m.above_floor();
     }
   }
   record(json);
