@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <new>
 
 namespace switchyard {
@@ -79,6 +80,10 @@ void parse_flags(CLI::App& app, int argc, const char* const* argv) {
     if (empty_value) words.emplace_back();
   }
   std::reverse(words.begin(), words.end());  // so CLI11 wants them
+  if (app.get_name().empty() && argc > 0) app.name(argv[0]);
+  for (CLI::Option* option : app.get_options())  // CLI11's own way is an error
+    if (option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw && option->get_items_expected_max() == 1)
+      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   try {
     app.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
@@ -142,6 +147,8 @@ int run_program(int argc, char** argv, const std::function<int(int, char**)>& pr
     return 0;
   } catch (const Error& error) {
     return report(error.what(), 2);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(fmt::format("{}: {}", error.path1().string(), error.code().message()).c_str(), 2);
   } catch (const std::bad_alloc&) {
     return report("out of memory", 1);
   } catch (const std::exception& error) {

@@ -55,8 +55,8 @@ void parse_flags(CLI::App& app, int argc, const char* const* argv);
 // "--preset=X", the last one if there are several. nullopt without it; Error if its value is missing.
 std::optional<std::string> early_flag(int argc, const char* const* argv, std::string_view flag);
 
-// Runs a program and gives its exit code: what `program` returns; 0 after --help; 2 for an Error (what the user can put
-// right) and 1 for any other exception, each with one line "error: …" on stderr.
+// Runs a program and gives its exit code: what `program` returns; 0 after --help; 2 for an Error or a file system's
+// (what the user can put right) and 1 for any other exception, each with one line "error: …" on stderr.
 int run_program(int argc, char** argv, const std::function<int(int argc, char** argv)>& program);
 
 }  // namespace switchyard

@@ -74,7 +74,7 @@ class WholeLine(Folder):
         self.assertEqual(last_json(written)["text"], last_json(again)["text"], "the same seed writes the same")
         self.assertLessEqual(last_json(written)["tokens"], 12)
 
-        measured = last_json(call("train", "eval", "--model", out, "--tokens", 2000, "--json"))
+        measured = last_json(call("train", "eval", "--model", out, "--tokens", 20000, "--json"))
         for key in ("loss", "perplexity", "bits_per_byte", "floor_bits_per_byte"):
             self.assertIn(key, measured)
         self.assertGreater(measured["bits_per_byte"], measured["floor_bits_per_byte"])
@@ -93,6 +93,58 @@ class WholeLine(Folder):
         self.assertEqual(said.count(" not read"), 8 - len(domains))
         for domain, distance in domains.items():
             self.assertIn(f"{domain} {distance:+.3f}", said)
+
+    def test_what_is_written_takes_the_place_of_no_run_and_no_model(self):
+        run, model = self.dir / "run", self.dir / "model"
+        self.assertEqual(train(run, "--steps", 3).returncode, 0)
+        self.assertEqual(call("train", "export", "--model", run, "--out", model).returncode, 0)
+        before = contents(run), (model / "model.safetensors").read_bytes(), (run / "metrics.jsonl").read_bytes()
+        self.assertFails(train(model, "--steps", 3), "holds a model already")
+        self.assertFails(call("train", "finetune", "--model", model, "--tasks", "--out", model), "holds a model already")
+        for name in ("model.safetensors", "metrics.jsonl", "train.json"):
+            self.assertFails(call("train", "report", run, "--out", run / name), name, "belongs to a run")
+        self.assertFails(call("train", "find-rate", "--csv", run / "train.json"), "belongs to a run")
+        self.assertFails(call("train", "find-rate", "--csv", self.dir / "none/x.csv"), "there is no folder")
+        self.assertFails(call("train", "corpus", "--out", model / "config.json"), "belongs to a run or a model")
+        self.assertFails(train(run / "config.json", "--steps", 3), "config.json: Not a directory")
+        after = contents(run), (model / "model.safetensors").read_bytes(), (run / "metrics.jsonl").read_bytes()
+        self.assertEqual(before, after)
+
+    def test_a_resumed_run_keeps_what_it_began_with(self):
+        run = self.dir / "run"
+        self.assertEqual(train(run, "--steps", 3).returncode, 0)
+        before = contents(run), (run / "metrics.jsonl").read_bytes()
+
+        def resume(*flags):
+            return call("train", "train", "--resume", "--out", run, "--steps", 5, *flags)
+
+        for flag, value, began in (("--domain", "games", "none"), ("--people", 7, "200"), ("--tokenizer", "chars", "bpe"),
+                                   ("--average", 0.9, "none"), ("--adapters", "all", "none")):
+            self.assertFails(resume(flag, value), f"{flag} {value}: the run began with {began}; --resume cannot change")
+        for flags in (("--preset", "school"), ("--data", "x.txt"), ("--dense-twin",)):
+            self.assertFails(resume(*flags), f"{flags[0]}: must not stand beside --resume")
+        self.assertFails(resume("--steps", 2), "--steps 2", "has done 3 already")
+        self.assertEqual(before, (contents(run), (run / "metrics.jsonl").read_bytes()))
+
+    def test_a_spike_before_the_first_checkpoint_promises_none(self):
+        spoilt = train(self.dir / "run", "--steps", 9, "--init", 0, "--epsilon", 0)
+        self.assertFails(spoilt, "no checkpoint yet: begin again with")
+        self.assertNotIn("--resume", spoilt.stderr)
+
+    def test_nothing_to_measure_is_no_measurement(self):
+        run, empty = self.dir / "run", self.dir / "empty.txt"
+        self.assertEqual(train(run, "--steps", 3).returncode, 0)
+        empty.write_text("")
+        self.assertFails(call("train", "eval", "--model", run, "--tokens", -5), "--tokens -5: must be 1 or more")
+        self.assertFails(call("train", "eval", "--model", run, "--data", empty), "empty.txt: no token to predict")
+        self.assertFails(call("train", "eval", "--model", run, "--tasks", "--corpus"), "--tasks: must stand without")
+        few = call("train", "eval", "--model", run, "--tokens", 40)
+        self.assertIn("not read", few.stdout)
+        for limits in (("--to", "inf"), ("--to", 1e308), ("--from", 1e-300), ("--from", 2, "--to", 1)):
+            self.assertFails(call("train", "find-rate", *limits), "must be 1e-12 to 10, the second the higher")
+        twice = call("train", "eval", "--model", run, "--tokens", 40, "--threads", 1, "--threads", 2)
+        self.assertEqual(twice.returncode, 0, twice.stderr)
+        self.assertEqual(twice.stdout, few.stdout, "of a flag given twice the last one counts")
 
     def test_text_of_ones_own(self):
         text = self.dir / "text.txt"

@@ -163,6 +163,7 @@ class Finetune(Folder):
         self.assertFails(self.tune("b", "--conversations", bad), f"{bad}:2: must be")
         self.assertFails(self.tune("base", "--tasks"), "holds a run already")
         self.assertFails(self.tune("c", "--tasks", "--context", 20), "--context 20 holds 21")
+        self.assertFails(self.tune("base", "--resume"), "--model: must not stand beside --resume")
         self.assertFails(call("train", "eval", "--model", self.base, "--tasks", "--questions", 0), "must be 1 to 100000")
 
 

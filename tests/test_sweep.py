@@ -76,6 +76,10 @@ class Sweep(Folder):
         again = self.sweep(file, "out")
         self.assertEqual((again.returncode, again.stdout), (0, first[0]))
         self.assertNotIn("run 1 of", again.stderr)
+        page = call("train", "report", run)
+        self.assertEqual(page.returncode, 0, page.stderr)
+        self.assertNotIn("no tokens by expert", page.stdout, "its model is there, if not the optimizer's state")
+        self.assertFails(call("train", "train", "--resume", "--out", run), "optimizer.safetensors: missing")
         file = self.write(grid={"rate": [0.001, 0.01, 0.02]}, seeds=[1])  # one more
         more = self.sweep(file, "out")
         self.assertIn("run 3 of 3", more.stderr)

@@ -24,8 +24,6 @@ RunConfig trained_like(const fs::path& dir, const ModelConfig& model) {
 void begin_folder(const fs::path& out, const fs::path& model) {
   const fs::path tokenizer = model / "tokenizer.json";
   check(fs::exists(tokenizer), "{}: no such file; the model's tokens must be known", tokenizer.string());
-  check(!fs::exists(out / "model.safetensors") || fs::exists(out / "train.json"),
-        "{}: holds a model already; choose another --out", out.string());
   const RunFolder folder(out, false);
   fs::copy_file(tokenizer, out / "tokenizer.json", fs::copy_options::overwrite_existing);
 }
@@ -111,6 +109,8 @@ int run_distill(int argc, char** argv) {
   if (dense) config.model = dense_twin(config.model);
   if (!data.empty()) config.source.files.assign(data.begin(), data.end());
   validate(config.model);
+  check(!config.model.adapters.any(), "--adapters {}: a student learns with all its weights; ./run finetune adapts one",
+        name(config.model.adapters.of));
   const int longest = load_config(dir).context;
   check(config.model.context <= longest, "--context {}: the teacher's is {}; must be no longer", config.model.context,
         longest);

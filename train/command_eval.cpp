@@ -36,6 +36,10 @@ void print_domains(const Evaluation& e) {
   fmt::print("\n{:<14}{:>10}{:>16}{:>16}{:>16}\n", "domain", "bytes", "nats per byte", "floor", "above floor");
   for (size_t d = 0; d < e.domain.size(); ++d) {
     const Measured& m = e.domain[d];
+    if (m.bytes == 0) {
+      fmt::print("{:<14}{:>10}{:>16}\n", name(static_cast<Domain>(d)), 0, "not read");
+      continue;
+    }
     fmt::print("{:<14}{:>10}{:>16.4f}{:>16.4f}{:>+16.4f}\n", name(static_cast<Domain>(d)), m.bytes, m.nats_per_byte(),
                m.floor_nats_per_byte(), m.above_floor());
   }
@@ -53,8 +57,9 @@ nlohmann::json as_json(const Evaluation& e) {
   if (e.all.floor_bits == 0) return json;
   json["floor_bits_per_byte"] = e.all.floor_bits / double(e.all.bytes);
   for (size_t d = 0; d < e.domain.size(); ++d)
-    json["domains"][name(static_cast<Domain>(d))] = {{"nats_per_byte", e.domain[d].nats_per_byte()},
-                                                     {"floor_nats_per_byte", e.domain[d].floor_nats_per_byte()}};
+    if (e.domain[d].bytes > 0)
+      json["domains"][name(static_cast<Domain>(d))] = {{"nats_per_byte", e.domain[d].nats_per_byte()},
+                                                       {"floor_nats_per_byte", e.domain[d].floor_nats_per_byte()}};
   return json;
 }
 
@@ -71,11 +76,15 @@ int run_eval(const EvalCommand& command) {
                                                      built_in_corpus(run.train), validation_document(command.seed),
                                                      command.tokens ? command.tokens : 200'000)
                                 : evaluate_files(model, command, run);
+  check(e.all.tokens > 0, "{}: no token to predict; must be a longer text",
+        command.files.empty() ? command.model.string() : command.files[0].string());
+  check(std::isfinite(e.all.loss()), "{}: the loss is no number, nor are all of its weights", command.model.string());
   if (command.json) {
     fmt::print("{}\n", as_json(e).dump());
     return 0;
   }
-  fmt::print("{} tokens, {} bytes of text that the model was not trained on\n", e.all.tokens, e.all.bytes);
+  fmt::print("{} tokens, {} bytes of {}\n", e.all.tokens, e.all.bytes,
+             command.files.empty() ? "text that the model was not trained on" : "the text given");
   fmt::print("cross-entropy  {:.4f} nats per token\nperplexity     {:.3f}\nbits per byte  {:.4f}\n", e.all.loss(),
              std::exp(e.all.loss()), e.all.bits_per_byte());
   if (built_in) print_domains(e);

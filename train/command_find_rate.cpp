@@ -108,6 +108,7 @@ nlohmann::json as_json(const RateFinding& f) {
 int run_find_rate(int argc, char** argv) {
   const std::atomic<bool>& stop = interruptible();
   const FindRateFlags flags = read_flags(argc, argv);
+  check_output(flags.csv);
   Progress progress(flags.search.steps);
   const RateFinding finding = find_rate(flags.config, flags.search, stop, std::ref(progress));
   if (stop) fmt::print(stderr, "stopped after {} steps: what follows is of these alone\n", finding.points.size());

@@ -81,7 +81,11 @@ std::string what_trains(const RunConfig& config) {
 
 int run_finetune(int argc, char** argv) {
   const auto given = [&](std::string_view flag) { return std::find(argv, argv + argc, flag) != argv + argc; };
-  if (given("--resume")) return run_train(argc, argv, false);  // the folder says what it was
+  if (given("--resume")) {  // the folder says what it was
+    for (const char* flag : {"--model", "--data", "--conversations", "--tasks", "--questions", "--freeze"})
+      check(!given(flag), "{}: must not stand beside --resume, which goes on as the run began", flag);
+    return run_train(argc, argv, false);
+  }
   const std::string model = early_flag(argc, argv, "--model").value_or("");
   check(!model.empty() || given("--help"), "--model: is missing; must be a model's folder");
   RunConfig config = model.empty() ? RunConfig{} : starting_point(model);

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "tensor/device.h"
+#include "train/run_folder.h"
 
 namespace switchyard {
 namespace {
@@ -27,6 +28,13 @@ void add_common(CLI::App& app, Common& common) {
 void apply(const Common& common) {
   if (common.threads != 0) set_threads(common.threads);
   if (common.pin) pin_threads(true);
+}
+
+void check_output(const std::filesystem::path& file) {
+  if (file.empty()) return;
+  check_no_part_of_run(file);
+  const std::filesystem::path dir = std::filesystem::absolute(file).parent_path();
+  check(std::filesystem::is_directory(dir), "{}: there is no folder {}", file.string(), dir.string());
 }
 
 const std::atomic<bool>& interruptible() {

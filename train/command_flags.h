@@ -25,6 +25,9 @@ void visit(Config& c, F&& f) {
   f("view", c.view, "progress on the terminal: live fills the screen, plain prints lines; auto: live on a terminal");
 }
 
+// Error, before any work, if a file of that name cannot be written or is a part of a run. "": no file is asked for.
+void check_output(const std::filesystem::path& file);
+
 // What becomes true when the user wants the command to save and end: Ctrl-C or SIGTERM. A second Ctrl-C does not wait.
 const std::atomic<bool>& interruptible();
 

@@ -9,6 +9,7 @@
 #include "moe/checkpoint.h"
 #include "train/command_flags.h"
 #include "train/commands.h"
+#include "train/conversations.h"
 #include "train/marking.h"
 
 namespace switchyard {
@@ -86,6 +87,12 @@ int run_mark(const EvalCommand& command) {
     config.seed = train.corpus_seed, config.people = train.people;
   }
   const std::vector<Task> tasks = make_tasks(config);
+  const auto too_long = std::count_if(tasks.begin(), tasks.end(), [&](const Task& task) {
+    return static_cast<int>(tokenizer.encode(prompt_for(task.question)).size()) >= model.config().context;
+  });
+  if (too_long > 0)
+    fmt::print(stderr, "{} of {} questions are longer than the model's context of {} tokens; it will not answer them\n",
+               too_long, tasks.size(), model.config().context);
   const std::atomic<bool>& stop = interruptible();
   std::array<Marks, task_kinds> marks;
   {

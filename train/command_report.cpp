@@ -49,6 +49,7 @@ int run_report(int argc, char** argv) {
   add_common(app, common);
   parse_flags(app, argc, argv);
   apply(common);
+  check_output(out);
   check(dirs.size() <= page::most_runs, "report: {} runs; at most {} fit on a page", dirs.size(), page::most_runs);
   std::vector<page::Run> runs;
   for (const std::string& dir : dirs) runs.push_back(page::read_run(fs::path(dir).lexically_normal()));

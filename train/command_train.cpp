@@ -21,9 +21,9 @@ double corpus_floor(const RunConfig& config) {
   return all.bits * 0.6931471805599453 / double(all.bytes);
 }
 
-void say_what_next(const Report& report, const std::string& out, bool conversations, bool demo) {
+void say_what_next(const Report& report, const std::string& out, const Source& source, bool demo) {
   fmt::print("saved to {}/ ({:.0f} tokens/s in training)\n\n", out, report.tokens_per_second());
-  if (conversations) {
+  if (source.conversations) {
     fmt::print("Try next:\n  ./run generate --model {} --temperature 0 --prompt $'{}'\n", out,
                "User: What is 17 plus 25?\\nAssistant:");
     fmt::print("  ./run eval --model {} --tasks   which of the built-in questions it answers\n", out);
@@ -31,7 +31,9 @@ void say_what_next(const Report& report, const std::string& out, bool conversati
   }
   fmt::print("Try next:\n  ./run generate --model {} --prompt \"Once\" --temperature 0.7\n", out);
   fmt::print("  ./run inspect {}        which experts serve which domains\n", out);
-  fmt::print("  ./run eval --model {}   how far from the floor, domain by domain\n", out);
+  fmt::print(
+      "  ./run eval --model {}   {}\n", out,
+      source.built_in() ? "how far from the floor, domain by domain" : "how surprised it is by the part held out");
   if (demo) fmt::print("  ./run train --data YOUR.txt --out runs/mine --steps 1000   a text of your own\n");
 }
 
@@ -47,6 +49,23 @@ RunConfig starting_point(int argc, char** argv, bool resume, std::string_view de
           .model = preset.model,
           .train = preset.train,
           .out = out.value_or(fmt::format("runs/{}", preset.name))};
+}
+
+// What cannot change once a run has begun: its text, and what is kept beside the weights.
+constexpr std::string_view settled[] = {"tokenizer", "merged-vocab", "validation",  "corpus-bytes",
+                                        "people",    "corpus-seed",  "domain",      "optimizer",
+                                        "average",   "adapters",     "adapter-rank"};
+
+void check_settled(RunConfig begun, RunConfig now) {
+  const auto compare = [&](const std::vector<Field>& before, const std::vector<Field>& after) {
+    for (size_t i = 0; i < before.size(); ++i) {
+      const bool fixed = std::find(std::begin(settled), std::end(settled), before[i].name) != std::end(settled);
+      check(!fixed || before[i].get() == after[i].get(), "--{} {}: the run began with {}; --resume cannot change it",
+            before[i].name, value_text(after[i].get()), value_text(before[i].get()));
+    }
+  };
+  compare(list_fields(begun.model), list_fields(now.model));
+  compare(list_fields(begun.train), list_fields(now.train));
 }
 
 }  // namespace
@@ -66,6 +85,8 @@ int train_model(RunConfig config, const TrainOptions& options) {
   check_state_fits(config.model, config.device);
   if (!json && !resume) fmt::print("reading the text and making its tokens\n");
   Trainer trainer(std::move(config), resume);
+  check(trainer.steps_done() <= steps, "--steps {}: {} has done {} already; must be no fewer", steps, out,
+        trainer.steps_done());
   Report report(out, trainer.steps_done(), steps, trainer.data().bytes_per_token(), floor,
                 json ? ViewKind::none : view);
   report.start(trainer.config().model, trainer.config().train, trainer.data().train_tokens(),
@@ -93,7 +114,7 @@ int train_model(RunConfig config, const TrainOptions& options) {
                                 {"out", out}};
     fmt::print("{}\n", result.dump());
   } else if (trainer.steps_done() == steps) {
-    say_what_next(report, out, trainer.config().source.conversations, demo);
+    say_what_next(report, out, trainer.config().source, demo);
   }
   return 0;
 }
@@ -101,6 +122,7 @@ int train_model(RunConfig config, const TrainOptions& options) {
 int run_train(int argc, char** argv, bool demo) {
   const bool resume = std::any_of(argv, argv + argc, [](const char* a) { return std::string_view(a) == "--resume"; });
   RunConfig config = starting_point(argc, argv, resume, "demo");
+  const RunConfig begun = config;
   CLI::App app(demo ? "Trains a small mixture of experts on the built-in corpus and lets it write."
                     : "Trains a model on the built-in corpus, or on --data FILE…, and keeps it in --out DIR.");
   Common common;
@@ -121,6 +143,14 @@ int run_train(int argc, char** argv, bool demo) {
   add_flags(app, config.train);
   parse_flags(app, argc, argv);
   apply(common);
+  if (resume) {
+    check(preset.empty() && data.empty() && !dense,
+          "{}: must not stand beside --resume, which goes on as the run began",
+          !preset.empty() ? "--preset"
+          : dense         ? "--dense-twin"
+                          : "--data");
+    check_settled(begun, config);
+  }
   config.device = placed(place.device);
   if (dense) config.model = dense_twin(config.model);
   if (!data.empty()) config.source.files.assign(data.begin(), data.end());

@@ -28,7 +28,10 @@ int eval(int argc, char** argv) {
   apply(common);
   command.device = placed(place.device), command.dtype = dtype_of(place.compute);
   command.model = model;
+  check(command.tokens >= 0, "--tokens {}: must be 1 or more", command.tokens);
   check(data.empty() || conversations.empty(), "--conversations: must not stand beside --data");
+  check(!command.tasks || (data.empty() && conversations.empty() && !command.corpus),
+        "--tasks: must stand without --data, --conversations and --corpus");
   check(!command.corpus || (data.empty() && conversations.empty()), "--corpus: must not stand beside files");
   command.conversations = !conversations.empty();
   data.insert(data.end(), conversations.begin(), conversations.end());
@@ -111,6 +114,7 @@ int corpus(int argc, char** argv) {
   add_text_flag(app, "--out", out, "write FILE with the text and FILE.domains.jsonl with each document's domain");
   add_common(app, common);
   parse_flags(app, argc, argv);
+  check_output(out);
   command.out = out;
   command.json = common.json;
   command.people = config.people, command.seed = config.corpus_seed;
@@ -146,10 +150,15 @@ constexpr Command commands[] = {
 
 int program(int argc, char** argv) {
   const std::string wanted = argc > 1 ? argv[1] : "";
+  const bool help = wanted == "--help" || wanted == "-h";
   std::string names;
   for (const Command& command : commands) {
     if (wanted == command.name) return command.run(argc - 1, argv + 1);  // the command takes the program's place
     names += (names.empty() ? "" : &command == std::end(commands) - 1 ? " or " : ", ") + std::string(command.name);
+  }
+  if (help) {
+    fmt::print("Usage: switchyard-train COMMAND …, where COMMAND is {}; COMMAND --help says more\n", names);
+    return 0;
   }
   fail("command {}: must be {}", wanted.empty() ? "(none)" : wanted, names);
 }

@@ -1,5 +1,6 @@
 #include "train/run_folder.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -13,16 +14,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* parts[] = {"model.safetensors", "optimizer.safetensors", "config.json", "tokenizer.json"};
+constexpr const char* moments = "optimizer.safetensors";
+constexpr const char* parts[] = {"model.safetensors", moments, "config.json", "tokenizer.json"};
 constexpr const char* state_name = "train.json";
 constexpr const char* previous = "previous";
 
-// The folder of a new run must not hold one; the folder of a resumed run must.
+// What a run keeps in its folder beside these.
+constexpr const char* others[] = {"generation_config.json", "tokenizer_config.json", "metrics.jsonl"};
+
+// The folder of a new run must not hold a run or a model; the folder of a resumed run must hold a run.
 const fs::path& opened(const fs::path& dir, bool resume) {
   finish_update(dir);
   const bool exists = fs::exists(dir / state_name) || fs::exists(dir / previous / state_name);
-  check(resume || !exists, "{}: holds a run already; add --resume to go on with it, or choose another --out",
+  check(resume || !exists, "{}: holds a run already; ./run train --resume goes on with it, or choose another --out",
         dir.string());
+  check(resume || !(fs::exists(dir / "config.json") || fs::exists(dir / "model.safetensors")),
+        "{}: holds a model already; choose another --out", dir.string());
   check(!resume || exists, "{}: holds no run to resume", dir.string());
   fs::create_directories(dir);
   return dir;
@@ -50,14 +57,15 @@ std::string checksum_of(nlohmann::json state) {
 std::string checksum_of(const fs::path& path) { return fmt::format("{:016x}", checksum(path)); }
 
 // What is wrong with the checkpoint in `dir`; nullopt: it is whole. Checkpoints of before there were checksums have
-// none.
-std::optional<std::string> damage(const fs::path& dir) {
+// none. Finished runs of a sweep have no optimizer's state, which only training needs.
+std::optional<std::string> damage(const fs::path& dir, bool to_train = true) {
   try {
     const nlohmann::json state = read_state(dir);
     const nlohmann::json sums = state.value("checksums", nlohmann::json::object());
     if (sums.contains(state_name) && sums[state_name] != checksum_of(state))
       return (dir / state_name).string() + ": damaged (its checksum is another)";
     for (const char* part : parts) {
+      if (!to_train && part == moments && !fs::exists(dir / part)) continue;
       if (!fs::exists(dir / part)) return (dir / part).string() + ": missing";
       if (sums.contains(part) && sums[part] != checksum_of(dir / part))
         return (dir / part).string() + ": damaged (its checksum is another)";
@@ -73,13 +81,14 @@ struct Found {
   fs::path dir;
   std::string complaint;
 };
-Found last_whole(const fs::path& dir) {
+Found last_whole(const fs::path& dir, bool to_train) {
   finish_update(dir);
   const std::optional<std::string> wrong = damage(dir);
   if (!wrong) return {dir, ""};
   const fs::path before = dir / previous;
   if (!fs::exists(before / state_name)) {
     read_state(dir);  // says that there is no run at all, if so
+    if (!to_train && !damage(dir, to_train)) return {dir, ""};
     fail("{}; there is no earlier checkpoint to go on from", *wrong);
   }
   if (const auto worse = damage(before)) fail("{}; and the checkpoint before it: {}", *wrong, *worse);
@@ -94,9 +103,9 @@ void check_space(const fs::path& dir, Transformer& model, const std::vector<Name
   for (const NamedTensor& t : state) needed += t.tensor.bytes();
   std::error_code unknown;
   const fs::space_info space = fs::space(dir, unknown);
-  check(unknown || space.available >= needed,
-        "{}: a checkpoint needs {:.1f} MB, and {:.1f} MB are free; the last one is whole: free some, then --resume",
-        dir.string(), double(needed) / 1e6, double(space.available) / 1e6);
+  check(unknown || space.available >= needed, "{}: a checkpoint needs {:.1f} MB, and {:.1f} MB are free; {}",
+        dir.string(), double(needed) / 1e6, double(space.available) / 1e6,
+        "free some; if there is an earlier one it is whole, and --resume goes on from it");
 }
 
 std::vector<std::string> texts(const nlohmann::json& list, const fs::path& path) {
@@ -121,7 +130,7 @@ void write_checkpoint(const fs::path& dir, const RunConfig& config, Transformer&
   DirectoryUpdate update(dir);
   check_space(dir, model, optimizer.state());
   write_model(update, model, &tokenizer);
-  save_safetensors(update.file("optimizer.safetensors"), optimizer.state());
+  save_safetensors(update.file(moments), optimizer.state());
   nlohmann::json state{{"step", optimizer.steps()},      {"updates", optimizer.updates()},
                        {"train", to_json(config.train)}, {"recent_losses", history.losses.state()},
                        {"tokens", config.source.tokens}, {"files", nlohmann::json::array()}};
@@ -162,7 +171,7 @@ void keep_as_previous(const fs::path& dir) {
 }  // namespace
 
 RunConfig load_run(const fs::path& dir) {
-  const fs::path from = last_whole(dir).dir;
+  const fs::path from = last_whole(dir, false).dir;
   const nlohmann::json state = read_state(from);
   RunConfig config{.source = {}, .model = load_config(from), .train = {}, .out = dir};
   from_json(state["train"], config.train, (from / state_name).string() + ": ");
@@ -179,9 +188,16 @@ RunConfig load_run(const fs::path& dir) {
   return config;
 }
 
+void check_no_part_of_run(const fs::path& file) {
+  const auto is_named = [&](const char* name) { return file.filename() == name; };
+  const bool part = file.filename() == state_name || std::any_of(std::begin(parts), std::end(parts), is_named) ||
+                    std::any_of(std::begin(others), std::end(others), is_named);
+  check(!part || !fs::exists(file), "{}: belongs to a run or a model; choose another name", file.string());
+}
+
 RunFolder::RunFolder(const fs::path& dir, bool resume) : dir_(dir), lock_(opened(dir, resume)) {
   if (!resume) return;
-  const Found found = last_whole(dir_);
+  const Found found = last_whole(dir_, true);
   complaint_ = found.complaint;
   if (found.dir == dir_) return;
   DirectoryUpdate update(dir_);
@@ -190,11 +206,13 @@ RunFolder::RunFolder(const fs::path& dir, bool resume) : dir_(dir), lock_(opened
   update.commit();
 }
 
+bool RunFolder::has_checkpoint() const { return fs::exists(dir_ / state_name); }
+
 void RunFolder::load(Transformer& model, Optimizer& optimizer, History& history) {
   const nlohmann::json state = read_state(dir_);
   load_weights(dir_, model);
   const int64_t step = state.at("step");
-  optimizer.restore(SafetensorsFile(dir_ / "optimizer.safetensors"), step, state.value("updates", step));
+  optimizer.restore(SafetensorsFile(dir_ / moments), step, state.value("updates", step));
   history.losses.restore(state.value("recent_losses", nlohmann::json::array()));
   history.noise.restore(state.value("gradient_noise", nlohmann::json::array()));
 }

@@ -41,17 +41,22 @@ struct History {
   GradientNoise noise = {};
 };
 
+// Error if the file is there and a part of a run or a model: what a command writes must not take its place.
+void check_no_part_of_run(const std::filesystem::path& file);
+
 // A run's folder while it trains: model.safetensors, config.json, tokenizer.json, optimizer.safetensors, train.json
 // (the training configuration, the step, and the other files' checksums) and, by Report, metrics.jsonl. The checkpoint
 // before the last is kept in previous/. Meanwhile no other process can train there.
 class RunFolder {
  public:
   // Makes `dir` if it is missing. With resume, a last checkpoint that is damaged gives way to the one before. Errors:
-  // it holds a run already (without resume) or none that is whole (with it); another process trains there.
+  // it holds a run or a model already (without resume), or no run that is whole (with it); another process trains
+  // there.
   RunFolder(const std::filesystem::path& dir, bool resume);
   // What has to be said of a checkpoint that was damaged; "": nothing.
   const std::string& complaint() const { return complaint_; }
 
+  bool has_checkpoint() const;
   // Sets what save() has been given.
   void load(Transformer& model, Optimizer& optimizer, History& history);
   // Replaces the checkpoint as a whole: after a kill at any moment, the old one or the new one is there.

@@ -174,6 +174,8 @@ Json parsed(const fs::path& file) {
     const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 3, column 5: …"
     const size_t at = what.find("at line"), end = what.find(" - ");
     fail("{}: not JSON{}", file.string(), at == what.npos ? "" : " " + what.substr(at, end - at));
+  } catch (const Json::out_of_range&) {
+    fail("{}: not JSON: a number is too large for a double", file.string());
   }
 }
 

@@ -126,8 +126,10 @@ bool Trainer::accept_spike(const std::string& wrong, const StepNumbers& numbers,
   report.event(numbers.step, fmt::format("step {}: {}{}", numbers.step, wrong,
                                          choice == OnSpike::skip ? "; the step is left out" : ""));
   if (choice == OnSpike::stop || (choice == OnSpike::skip && spikes_ == most_spikes))
-    throw Diverged(fmt::format("step {}: {}; ./run replay {} shows it; nothing was lost: go on with --resume and {}",
-                               numbers.step, wrong, (config_.out / "spike").string(),
+    throw Diverged(fmt::format("step {}: {}; ./run replay {} shows it; {} {}", numbers.step, wrong,
+                               (config_.out / "spike").string(),
+                               folder_.has_checkpoint() ? "nothing was lost: go on with --resume and"
+                                                        : "there is no checkpoint yet: begin again with",
                                choice == OnSpike::stop ? "--on-spike skip, or a lower --rate" : "a lower --rate"));
   if (choice == OnSpike::skip) optimizer_.skip();
   if (choice == OnSpike::go_on) history_.losses.keep(numbers.loss);

@@ -155,6 +155,8 @@ Run read_run(const std::filesystem::path& dir) {
   run.dir = dir;
   run.name = (dir / "").parent_path().filename().string();
   read_metrics(read_file(path), run);
+  check(!run.steps.empty() || run.unreadable == 0, "{}: holds no step, and {} lines that are no JSON", path.string(),
+        run.unreadable);
   check(!run.steps.empty(), "{}: holds no step yet; call again once training has begun", path.string());
   try {
     run.config = load_run(dir);
