@@ -141,7 +141,7 @@ class WholeLine(Folder):
         few = call("train", "eval", "--model", run, "--tokens", 40)
         self.assertIn("not read", few.stdout)
         for limits in (("--to", "inf"), ("--to", 1e308), ("--from", 1e-300), ("--from", 2, "--to", 1)):
-            self.assertFails(call("train", "find-rate", *limits), "must be 1e-12 to 10, the second the higher")
+            self.assertFails(call("train", "find-rate", *limits), "must be 1e-12 to 100, the second the higher")
         twice = call("train", "eval", "--model", run, "--tokens", 40, "--threads", 1, "--threads", 2)
         self.assertEqual(twice.returncode, 0, twice.stderr)
         self.assertEqual(twice.stdout, few.stdout, "of a flag given twice the last one counts")

@@ -232,8 +232,8 @@ void Dataset::find_conversations(int64_t context, double validation) {
   int64_t number = 0, begin = 0, split = tokens_.count();
   const auto add = [&](int64_t end) {
     check(end - begin <= context + 1,
-          "conversation {}: {} tokens, and --context {} holds {}; shorten it or leave it out", number, end - begin,
-          context, context + 1);
+          "conversation {}: {} tokens, and --context {} holds {}; raise it, or leave the conversation out", number,
+          end - begin, context, context + 1);
     if (end <= split_) {
       documents_.push_back(begin);
       return;

@@ -58,8 +58,8 @@ double step(Trainer& trainer, double rate) {
 
 RateFinding find_rate(const RunConfig& config, const RateSearch& search, const std::atomic<bool>& stop,
                       const std::function<void(const RatePoint&)>& each) {
-  check(search.from >= 1e-12 && search.from < search.to && search.to <= 10,
-        "--from {} --to {}: must be 1e-12 to 10, the second the higher", search.from, search.to);
+  check(search.from >= 1e-12 && search.from < search.to && search.to <= 100,
+        "--from {} --to {}: must be 1e-12 to 100, the second the higher", search.from, search.to);
   check(search.steps >= 10, "--steps {}: must be at least 10", search.steps);
   const TemporaryFolder folder;
   RunConfig here = config;
