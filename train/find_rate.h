@@ -7,8 +7,8 @@
 namespace switchyard {
 
 struct RateSearch {
-  double from = 1e-5,
-         to = 1;  // the first rate and the last, 1e-12 to 100; between two steps it grows by the same factor
+  // The first rate and the last, 1e-12 to 100; between two steps it grows by the same factor.
+  double from = 1e-5, to = 1;
   int64_t steps = 100;
 };
 
