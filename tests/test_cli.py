@@ -126,6 +126,21 @@ class WholeLine(Folder):
         self.assertFails(resume("--steps", 2), "--steps 2", "has done 3 already")
         self.assertEqual(before, (contents(run), (run / "metrics.jsonl").read_bytes()))
 
+    def test_a_start_that_failed_leaves_no_tokenizer_to_the_next(self):
+        text = self.dir / "text.txt"
+        text.write_text("abc\n")
+        self.assertFails(train(self.dir / "run", "--data", text, "--tokenizer", "chars"), "training tokens")
+        text.write_text("the quick brown fox\n" * 200)
+        self.assertEqual(train(self.dir / "run", "--data", text, "--tokenizer", "bytes", "--steps", 2).returncode, 0)
+        self.assertEqual(json.loads((self.dir / "run/config.json").read_text())["vocab_size"], 257)
+
+    def test_nothing_held_out_is_not_evaluated(self):
+        text = self.dir / "text.txt"
+        text.write_text("the quick brown fox\n" * 200)
+        done = call("train", "train", *TINY, "--data", text, "--validation", 0, "--steps", 2, "--out", self.dir / "run")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("validation loss", done.stdout)
+
     def test_a_spike_before_the_first_checkpoint_promises_none(self):
         spoilt = train(self.dir / "run", "--steps", 9, "--init", 0, "--epsilon", 0)
         self.assertFails(spoilt, "no checkpoint yet: begin again with")

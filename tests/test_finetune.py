@@ -128,6 +128,11 @@ class Finetune(Folder):
                   for name in ("tuned", "plain", "plain--average")]
         self.assertAlmostEqual(losses[0], losses[1], delta=1e-5 * losses[0])
         self.assertGreater(abs(losses[0] - losses[2]), 1e-4)
+        asked = [self.marks(name, "--questions", 3, *more)
+                 for name, more in (("base", []), ("plain", ["--people", 4]), ("plain", []))]
+        self.assertEqual([a["people"]["asked"] for a in asked[:2]], [3, 3])
+        self.assertEqual(*[[w["question"] for w in a["people"]["wrong"]] for a in asked[:2]], "of the same four people")
+        self.assertNotEqual(*[[w["question"] for w in a["people"]["wrong"]] for a in asked[1:]])
         again = call("train", "finetune", "--model", self.dir / "plain", "--out", self.dir / "more", "--json", *SHORT,
                      "--tasks", *QUESTIONS, "--steps", 2)
         self.assertEqual(again.returncode, 0, again.stderr)
@@ -158,7 +163,8 @@ class Finetune(Folder):
         self.assertFails(self.tune("a", "--tasks", "--layers", 3), "--layers: no such flag")
         self.assertFails(self.tune("a", "--tasks", "--freeze", "rooter"), "--freeze rooter: must be router")
         self.assertFails(self.tune("a", "--tasks", "--freeze", "mlp"), "this model has no such part")
-        self.assertFails(self.tune("a", "--tasks", "--questions", 0), "must be 1 to 100000")
+        for many in (0, 10**9):
+            self.assertFails(self.tune("a", "--tasks", "--questions", many), "must be 1 to 100000")
         self.assertFalse((self.dir / "a").exists(), "nothing is written for a bad command line")
         self.assertFails(self.tune("b", "--conversations", bad), f"{bad}:2: must be")
         self.assertFails(self.tune("base", "--tasks"), "holds a run already")

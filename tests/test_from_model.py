@@ -110,6 +110,7 @@ class Distill(Folder):
         self.assertFails(call("train", "distill", "--teacher", self.dir / "none", "--out", self.dir / "a"), "none")
         self.assertFails(self.distill("a", "--share", 2), "--share 2: must be 0 to 1")
         self.assertFails(self.distill("a", "--context", 96), "--context 96", "48")
+        self.assertFails(self.distill("a", "--adapters", "all"), "--adapters all: a student learns with all")
         self.assertFalse((self.dir / "a").exists())
         before = contents(self.teacher)
         self.assertFails(self.distill("teacher"), "holds a run already")
@@ -156,6 +157,15 @@ class Upcycle(Folder):
         self.assertFails(call("train", "upcycle", "--out", self.dir / "a"), "--model: is missing")
         self.assertFails(self.upcycle("a", "--experts", 4, "--top-k", 5), "--top-k 5")
         self.assertFails(self.upcycle("a", "--width", 64), "--width: no such flag")
+        chat = self.dir / "chat.jsonl"
+        chat.write_text((json.dumps({"messages": [{"role": "user", "content": "a"},
+                                                  {"role": "assistant", "content": "b"}]}) + "\n") * 40)
+        tuned = call("train", "finetune", "--model", self.dense, "--conversations", chat, "--out", self.dir / "tuned",
+                     "--adapters", "all", "--steps", 2, "--json")
+        self.assertEqual(tuned.returncode, 0, tuned.stderr)
+        self.assertFails(call("train", "upcycle", "--model", self.dir / "tuned", "--out", self.dir / "a"), "has adapters")
+        self.assertFails(call("train", "distill", "--teacher", self.dir / "tuned", "--out", self.dir / "a"),
+                         "was tuned on conversations last; --data FILE…")
         self.assertFalse((self.dir / "a").exists())
         shutil.copytree(self.dense, self.dir / "b")
         (self.dir / "b" / "train.json").unlink()

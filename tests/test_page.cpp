@@ -252,7 +252,10 @@ TEST_SUITE("page") {
         if (s.step > 50) spoil(s);
       });
     };
-    CHECK(says(at_end([](StepLine& s) { s.loss = unknown; }), "not a number from step 51 on (50 steps)"));
+    CHECK(says(at_end([](StepLine& s) { s.loss = unknown; }),
+               "not a number in 50 of the steps, first at step 51: the run diverged."));
+    CHECK(says(mixture(100, [](StepLine& s) { s.loss = s.step == 30 ? unknown : s.loss; }),
+               "not a number in 1 of the steps, first at step 30."));
     CHECK(says(at_end([](StepLine& s) { s.loss = 3; }), "The training loss rose"));
     CHECK(says(at_end([](StepLine& s) { s.loss *= s.step % 20 ? 1 : 2; }),
                "jumped by more than half in 3 of the steps, "

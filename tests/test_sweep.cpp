@@ -76,6 +76,9 @@ TEST_CASE("a list has labels, presets, dense twins and texts of its own; seeds m
 TEST_CASE("what is wrong in a file is said before anything is made, with the place and what would be right") {
   const Scratch dir;
   CHECK(refused(dir, "{") == "s.json: not JSON at line 1, column 2: syntax error while parsing object key");
+  CHECK(refused(dir, R"({"grid": {"adapters": ["all"]}})").find("a new model has nothing to adapt") !=
+        std::string::npos);
+  CHECK(refused(dir, R"({"list": [{"gradient-noise": true}]})").find("needs --accumulate 2") != std::string::npos);
   CHECK(refused(dir, R"({"grid": {"rate": [1e999]}})") == "s.json: not JSON: a number is too large for a double");
   CHECK(refused(dir, "[1]") == "s.json: a JSON array: must be an object");
   CHECK(refused(dir, R"({"gird": {}})") == "s.json: gird: no such key; did you mean grid?");

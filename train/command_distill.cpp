@@ -10,14 +10,24 @@
 namespace switchyard {
 namespace {
 
-// How a model was trained: what its folder says, or the demo's way. Its shape is `model`.
+// How a model was trained: what its folder says, or the demo's way. Its shape is `model`, without adapters.
 RunConfig trained_like(const fs::path& dir, const ModelConfig& model) {
   RunConfig config{.source = {}, .model = model, .train = find_preset("demo").train, .out = {}};
+  config.model.adapters = {};
   if (fs::exists(dir / "train.json")) {
     const RunConfig run = load_run(dir);
-    config.source.files = run.source.files, config.train = run.train;
+    config.source = run.source, config.train = run.train;
+    config.source.tokens = "";
   }
   return config;
+}
+
+// The files of --data, or else what the other model was trained on, if that is a text.
+Source text_for(const std::vector<std::string>& data, const Source& before, const fs::path& dir) {
+  if (!data.empty()) return {.files = {data.begin(), data.end()}};
+  check(!before.conversations, "{}: was tuned on conversations last; --data FILE… must say which text to learn from",
+        dir.string());
+  return before;
 }
 
 // Opens the folder of a new run, with the tokenizer of another model. Error if it holds a model or a run.
@@ -52,6 +62,7 @@ constexpr std::string_view upcycling_flags[] = {
 
 ModelConfig mixture_of(const ModelConfig& dense, const std::string& dir) {
   check(dense.dense(), "{}: has {} experts; upcycling begins with a dense model", dir, dense.experts);
+  check(!dense.adapters.any(), "--model {}: has adapters; ./run export makes them part of it", dir);
   const ModelConfig usual;
   ModelConfig c = dense;
   c.experts = usual.experts, c.top_k = usual.top_k, c.gate_norm = usual.gate_norm, c.balance = usual.balance;
@@ -107,7 +118,7 @@ int run_distill(int argc, char** argv) {
   check(teacher.share >= 0 && teacher.share <= 1, "--share {}: must be 0 to 1", teacher.share);
   config.device = placed(place.device), config.out = out, config.teacher = teacher;
   if (dense) config.model = dense_twin(config.model);
-  if (!data.empty()) config.source.files.assign(data.begin(), data.end());
+  config.source = text_for(data, config.source, dir);
   validate(config.model);
   check(!config.model.adapters.any(), "--adapters {}: a student learns with all its weights; ./run finetune adapts one",
         name(config.model.adapters.of));
@@ -146,7 +157,7 @@ int run_upcycle(int argc, char** argv) {
   parse_flags(app, argc, argv);
   apply(common);
   config.device = placed(place.device), config.out = out;
-  if (!data.empty()) config.source.files.assign(data.begin(), data.end());
+  if (config.train.steps > 0) config.source = text_for(data, config.source, dir);
   validate(config.model);
   begin_folder(config.out, dir);
   config = begun_as_mixture(std::move(config), dir);

@@ -71,6 +71,8 @@ int run_eval(const EvalCommand& command) {
   RunConfig run;
   if (fs::exists(command.model / "train.json")) run = load_run(command.model);
   if (command.corpus) run.source = {};
+  run.train.people = command.people.value_or(run.train.people);
+  run.train.corpus_seed = command.corpus_seed.value_or(run.train.corpus_seed);
   const bool built_in = command.files.empty() && run.source.built_in();
   const Evaluation e = built_in ? evaluate_documents(model, Tokenizer::load(command.model / "tokenizer.json"),
                                                      built_in_corpus(run.train), validation_document(command.seed),

@@ -53,6 +53,7 @@ FindRateFlags read_flags(int argc, char** argv) {
   f.config.source.files.assign(data.begin(), data.end());
   if (dense) f.config.model = dense_twin(f.config.model);
   validate(f.config.model);
+  check_trainable(f.config);
   return f;
 }
 
@@ -112,6 +113,7 @@ int run_find_rate(int argc, char** argv) {
   Progress progress(flags.search.steps);
   const RateFinding finding = find_rate(flags.config, flags.search, stop, std::ref(progress));
   if (stop) fmt::print(stderr, "stopped after {} steps: what follows is of these alone\n", finding.points.size());
+  if (stop && finding.points.empty()) return 130;
   check(!finding.points.empty(), "the first loss is no number, or there was none; try a lower --from");
   if (!flags.csv.empty()) {
     std::string csv = "rate,loss,smooth\n";

@@ -32,7 +32,7 @@ RunConfig starting_point(const fs::path& model) {
   RunConfig config{.source = {}, .model = load_config(model), .train = {}, .out = {}, .start = model};
   if (fs::exists(model / "train.json")) config.train = load_run(model).train;
   TrainConfig& train = config.train;
-  train.validation = 0.05, train.steps = 3000, train.batch = 12, train.accumulate = 1;
+  train.validation = 0.05, train.steps = 3000, train.batch = 12, train.accumulate = 1, train.gradient_noise = false;
   train.rate = 1.5e-3, train.final_rate = 0.1, train.warmup = 20, train.schedule = Schedule::cosine;
   train.weight_decay = 0.01;
   train.log_every = 50, train.eval_every = 500, train.eval_tokens = 20'000, train.sample_every = 500;

@@ -33,6 +33,7 @@ void apply(const Common& common) {
 void check_output(const std::filesystem::path& file) {
   if (file.empty()) return;
   check_no_part_of_run(file);
+  check(!std::filesystem::is_directory(file), "{}: is a folder; must be a file", file.string());
   const std::filesystem::path dir = std::filesystem::absolute(file).parent_path();
   check(std::filesystem::is_directory(dir), "{}: there is no folder {}", file.string(), dir.string());
 }

@@ -86,6 +86,7 @@ int run_mark(const EvalCommand& command) {
     const TrainConfig train = load_run(command.model).train;
     config.seed = train.corpus_seed, config.people = train.people;
   }
+  config.seed = command.corpus_seed.value_or(config.seed), config.people = command.people.value_or(config.people);
   const std::vector<Task> tasks = make_tasks(config);
   const auto too_long = std::count_if(tasks.begin(), tasks.end(), [&](const Task& task) {
     return static_cast<int>(tokenizer.encode(prompt_for(task.question)).size()) >= model.config().context;

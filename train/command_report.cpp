@@ -1,4 +1,5 @@
 // ./run report: one or several runs as a page.
+#include <map>
 #include <sstream>
 
 #include "tensor/file.h"
@@ -12,9 +13,10 @@ namespace {
 
 // Runs whose folders have the same name are called by their whole paths.
 void tell_apart(std::vector<page::Run>& runs) {
-  for (size_t i = 0; i < runs.size(); ++i)
-    for (size_t j = 0; j < runs.size(); ++j)
-      if (i != j && runs[i].name == runs[j].dir.filename().string()) runs[i].name = runs[i].dir.string();
+  std::map<std::string, int> named;
+  for (const page::Run& run : runs) ++named[run.name];
+  for (page::Run& run : runs)
+    if (named[run.name] > 1) run.name = run.dir.string();
 }
 
 // The words on top of the page, for the terminal: lines of 78 columns.

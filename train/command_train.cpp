@@ -51,6 +51,12 @@ RunConfig starting_point(int argc, char** argv, bool resume, std::string_view de
           .out = out.value_or(fmt::format("runs/{}", preset.name))};
 }
 
+// Bytes beside each weight that training takes at the least: a gradient, and the optimizer's moments. Of a model with
+// frozen parts nobody knows before it is made.
+int64_t least_state(const RunConfig& config) {
+  return !config.freeze.empty() ? 0 : config.train.optimizer == OptimizerKind::muon ? 8 : 12;
+}
+
 // What cannot change once a run has begun: its text, and what is kept beside the weights.
 constexpr std::string_view settled[] = {"tokenizer", "merged-vocab", "validation",  "corpus-bytes",
                                         "people",    "corpus-seed",  "domain",      "optimizer",
@@ -80,9 +86,12 @@ int train_model(RunConfig config, const TrainOptions& options) {
   const double floor = corpus_floor(config);
   const std::string out = config.out.string();
   const int64_t steps = config.train.steps;
-  check(!config.train.gradient_noise || config.train.accumulate > 1,
-        "--gradient-noise: needs --accumulate 2 or more, passes of a step to be compared");
-  check_state_fits(config.model, config.device);
+  if (!resume) check_trainable(config);
+  check_state_fits(config.model, config.device, least_state(config));
+  if (!resume && config.start.empty() && !config.teacher) {
+    const RunFolder folder(config.out, false);
+    fs::remove(config.out / "tokenizer.json");  // of a start that came to no checkpoint, perhaps of another text
+  }
   if (!json && !resume) fmt::print("reading the text and making its tokens\n");
   Trainer trainer(std::move(config), resume);
   check(trainer.steps_done() <= steps, "--steps {}: {} has done {} already; must be no fewer", steps, out,
@@ -156,9 +165,6 @@ int run_train(int argc, char** argv, bool demo) {
   if (!data.empty()) config.source.files.assign(data.begin(), data.end());
   if (demo && !resume && out.empty()) fs::remove_all(config.out);  // the demo's own folder starts anew
   validate(config.model);
-  check(resume || !config.model.adapters.any(),
-        "--adapters {}: a new model has nothing to adapt; ./run finetune --model DIR adapts one",
-        name(config.model.adapters.of));
   return train_model(std::move(config), {.resume = resume, .json = common.json, .demo = demo, .view = shown.view});
 }
 

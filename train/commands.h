@@ -40,6 +40,9 @@ struct EvalCommand {
   // With --tasks:
   bool tasks = false, trained = false;  // mark answers; to the questions that were trained on
   int64_t questions = 100;              // of each kind
+  // Which built-in corpus; none: that of the run, or else the first one.
+  std::optional<int> people;
+  std::optional<uint64_t> corpus_seed;
 };
 int run_eval(const EvalCommand& command);
 // Marks answers to the built-in questions; with --json {"held_out", and by kind and for "all": {"asked", "exact",

@@ -31,19 +31,19 @@ int64_t free_memory(Device device) {
 
 double gigabytes(int64_t bytes) { return double(bytes) / 1e9; }
 
-// Weights; and of those that are trained, gradients and AdamW's two moments.
-int64_t state_bytes(const ModelConfig& model) {
+// Weights; and of those that are trained, gradients and moments.
+int64_t state_bytes(const ModelConfig& model, int64_t beside) {
   ModelConfig frozen = model;
   frozen.adapters = {};
   const int64_t all = total_params(model);
-  return 4 * all + 12 * (model.adapters.any() ? all - total_params(frozen) : all);
+  return 4 * all + beside * (model.adapters.any() ? all - total_params(frozen) : all);
 }
 
 // The largest value of a field, below its own, with which the model's state fits; 0: none does.
 template <class Field>
-int largest_that_fits(ModelConfig model, Field field, int least, int64_t available) {
+int largest_that_fits(ModelConfig model, Field field, int least, int64_t available, int64_t beside) {
   for (model.*field -= 1; model.*field >= least; model.*field -= 1)
-    if (state_bytes(model) <= available) return model.*field;
+    if (state_bytes(model, beside) <= available) return model.*field;
   return 0;
 }
 
@@ -74,17 +74,19 @@ double times(int64_t first, int64_t steps, int64_t every) {
 
 }  // namespace
 
-void check_state_fits(const ModelConfig& model, Device device) { check_state_fits(model, free_memory(device)); }
+void check_state_fits(const ModelConfig& model, Device device, int64_t beside) {
+  check_state_fits(model, free_memory(device), beside);
+}
 
-void check_state_fits(const ModelConfig& model, int64_t available) {
-  const int64_t needed = state_bytes(model);
+void check_state_fits(const ModelConfig& model, int64_t available, int64_t beside) {
+  const int64_t needed = state_bytes(model, beside);
   if (available < 0 || needed <= available) return;
   std::string nearest;
-  if (const int E = largest_that_fits(model, &ModelConfig::experts, std::max(model.top_k, 2), available))
+  if (const int E = largest_that_fits(model, &ModelConfig::experts, std::max(model.top_k, 2), available, beside))
     nearest = fmt::format("--experts {} fits", E);
-  else if (const int L = largest_that_fits(model, &ModelConfig::layers, 1, available))
+  else if (const int L = largest_that_fits(model, &ModelConfig::layers, 1, available, beside))
     nearest = fmt::format("--layers {} fits", L);
-  else if (const int F = largest_that_fits(model, &ModelConfig::ffn, 1, available))
+  else if (const int F = largest_that_fits(model, &ModelConfig::ffn, 1, available, beside))
     nearest = fmt::format("--ffn {} fits", F);
   else
     nearest = "not even one layer does; lower --width or --merged-vocab";

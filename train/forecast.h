@@ -14,8 +14,9 @@ struct Forecast {
 // Whether weights, gradients and moments can fit, before any of them is made: 16 bytes a parameter in f32. Error: how
 // much is missing, and the nearest number of experts or layers that does fit. `available`: bytes; -1: not known,
 // nothing is refused.
-void check_state_fits(const ModelConfig& model, int64_t available);
-void check_state_fits(const ModelConfig& model, Device device);
+// `beside`: bytes that a trained weight takes beside its own four.
+void check_state_fits(const ModelConfig& model, int64_t available, int64_t beside = 12);
+void check_state_fits(const ModelConfig& model, Device device, int64_t beside = 12);
 
 // Whether a pass of a whole batch can fit, from passes of one and of two sequences. Error: the largest batch that does.
 void check_batch_fits(Trainer& trainer, int64_t available);

@@ -7,7 +7,7 @@ namespace switchyard {
 
 void GradientNoise::add(double norm_few, int64_t few, double norm_many, int64_t many) {
   const double a = norm_few * norm_few, b = norm_many * norm_many;
-  if (!std::isfinite(a) || !std::isfinite(b)) return;
+  if (!std::isfinite(a) || !std::isfinite(b) || few >= many) return;
   //@begin noise
   const double m = double(few), n = double(many);
   const double squared_norm = (n * b - m * a) / (n - m);

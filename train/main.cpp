@@ -19,6 +19,8 @@ int eval(int argc, char** argv) {
   app.add_flag("--tasks", command.tasks, "mark the model's answers to the built-in questions that were held out");
   app.add_flag("--trained", command.trained, "--tasks: those that ./run finetune --tasks trains on instead");
   app.add_option("--questions", command.questions, "--tasks: how many of each kind (default 100)");
+  app.add_option("--people", command.people, "people in the built-in corpus; default: as in the run, or 200");
+  app.add_option("--corpus-seed", command.corpus_seed, "which built-in corpus; default: the run's, or 1");
   app.add_option("--seed", command.seed, "which documents of the built-in corpus it reads");
   app.add_option("--tokens", command.tokens, "most tokens to predict; default: 200000, or all of --data");
   Placement place;

@@ -76,7 +76,7 @@ void Optimizer::update(double rate) {
 void Optimizer::average(Slot& s) const {
   //@begin average
   const double t = double(updates_);
-  const double b = std::min(*config_.average, t / (t + 10));
+  const double b = t == 1 ? 0 : std::min(*config_.average, t / (t + 10));
   const Tensor& weight = s.parameter.value();
   const Tensor moved = add(scale(s.average, b), scale(weight, 1 - b));
   //@end average
@@ -85,6 +85,7 @@ void Optimizer::average(Slot& s) const {
 
 void Optimizer::with_average(const std::function<void()>& f) {
   check(config_.average.has_value(), "no mean of the weights is kept: --average asks for one");
+  if (updates_ == 0) return f();  // it begins with the first update
   // set_value() would leave what else holds the parameter with the old memory, so the numbers change places.
   const auto swap = [&] {
     for (Slot& s : slots_) {

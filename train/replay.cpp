@@ -105,9 +105,6 @@ std::vector<Replay::Sequence> sequences_of(Trainer& trainer, int64_t pass, const
     sequence.loss /= double(std::max<int64_t>(counted, 1));
     all.push_back(std::move(sequence));
   }
-  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-    return (std::isnan(a.loss) && !std::isnan(b.loss)) || a.loss > b.loss;
-  });
   return all;
 }
 
@@ -121,9 +118,13 @@ Replay replay(Trainer& trainer) {
     const Trainer::Forward f = trainer.forward(before * passes + i, trainer.config().train.batch);
     result.loss += f.loss.value().item() / double(passes);
     detective.look_forward(f.total);
-    if (i == passes - 1) result.sequences = sequences_of(trainer, before * passes + i, f.result.logits);
+    for (Replay::Sequence& sequence : sequences_of(trainer, before * passes + i, f.result.logits))
+      result.sequences.push_back(std::move(sequence));
     backward(f.total, [&](const Node& node) { detective.look_at_gradient(node); });
   }
+  std::stable_sort(result.sequences.begin(), result.sequences.end(), [](const auto& a, const auto& b) {
+    return (std::isnan(a.loss) && !std::isnan(b.loss)) || a.loss > b.loss;
+  });
   trainer.optimizer().measure(passes);
   result.gradient_norm = trainer.optimizer().gradient_norm();
   result.culprit = detective.culprit;

@@ -23,7 +23,7 @@ struct Replay {
     double loss;       // nats per token
     std::string text;  // its tokens
   };
-  std::vector<Sequence> sequences;  // of the last pass, by falling loss
+  std::vector<Sequence> sequences;  // of all passes, by falling loss
 };
 
 // Computes the trainer's next step without moving anything.

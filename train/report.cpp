@@ -31,7 +31,7 @@ std::vector<double> drop_metrics_after(const std::filesystem::path& path, int64_
 
 // The disk is full, or something like it.
 [[noreturn]] void cannot_write(const std::filesystem::path& path) {
-  fail("{}: cannot be written: {}; nothing but this file's last lines is lost", path.string(),
+  fail("{}: cannot be written: {}; the last checkpoint is whole, --resume goes on from it", path.string(),
        std::generic_category().message(errno));
 }
 

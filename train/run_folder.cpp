@@ -170,6 +170,14 @@ void keep_as_previous(const fs::path& dir) {
 
 }  // namespace
 
+void check_trainable(const RunConfig& config) {
+  check(!config.train.gradient_noise || config.train.accumulate > 1,
+        "--gradient-noise: needs --accumulate 2 or more, passes of a step to be compared");
+  check(!config.start.empty() || !config.model.adapters.any(),
+        "--adapters {}: a new model has nothing to adapt; ./run finetune --model DIR adapts one",
+        name(config.model.adapters.of));
+}
+
 RunConfig load_run(const fs::path& dir) {
   const fs::path from = last_whole(dir, false).dir;
   const nlohmann::json state = read_state(from);

@@ -32,6 +32,9 @@ struct RunConfig {
   std::function<AuxTerm(const Batch& batch, const Var& logits)> beside;
 };
 
+// Error: settings that a new run cannot train with, such as adapters of new weights.
+void check_trainable(const RunConfig& config);
+
 // The configuration of the run in `dir`, from its last whole checkpoint. Error if there is none.
 RunConfig load_run(const std::filesystem::path& dir);
 

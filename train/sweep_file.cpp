@@ -68,6 +68,7 @@ class Entry {
     if (dense_twin_) config_.model = dense_twin(config_.model);
     try {
       validate(config_.model);
+      check_trainable(config_);
     } catch (const Error& error) {
       fail("{}: {}", where, error.what());
     }

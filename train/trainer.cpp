@@ -121,14 +121,20 @@ StepNumbers Trainer::step(Report& report) {
 bool Trainer::accept_spike(const std::string& wrong, const StepNumbers& numbers, Report& report) {
   const OnSpike choice = config_.train.on_spike;
   const bool first = numbers.step != last_spike_ + 1;  // what follows a spike at once is of the same making
-  if (first) folder_.save_snapshot("spike", config_, model_, data_.tokenizer(), optimizer_, history_);
   spikes_ = first ? 1 : spikes_ + 1, last_spike_ = numbers.step;
   report.event(numbers.step, fmt::format("step {}: {}{}", numbers.step, wrong,
                                          choice == OnSpike::skip ? "; the step is left out" : ""));
+  if (first) {
+    try {
+      folder_.save_snapshot("spike", config_, model_, data_.tokenizer(), optimizer_, history_);
+    } catch (const Error& error) {
+      report.event(numbers.step, fmt::format("step {}: no snapshot: {}", numbers.step, error.what()));
+    }
+  }
   if (choice == OnSpike::stop || (choice == OnSpike::skip && spikes_ == most_spikes))
     throw Diverged(fmt::format("step {}: {}; ./run replay {} shows it; {} {}", numbers.step, wrong,
                                (config_.out / "spike").string(),
-                               folder_.has_checkpoint() ? "nothing was lost: go on with --resume and"
+                               folder_.has_checkpoint() ? "go on from the last checkpoint with --resume and"
                                                         : "there is no checkpoint yet: begin again with",
                                choice == OnSpike::stop ? "--on-spike skip, or a lower --rate" : "a lower --rate"));
   if (choice == OnSpike::skip) optimizer_.skip();
@@ -144,7 +150,7 @@ Evaluation Trainer::run(const std::atomic<bool>& stop, Report& report) {
     const StepNumbers numbers = step(report);
     const auto every = [&](int64_t n) { return numbers.step % n == 0 || numbers.step == c.steps; };
     report.step(numbers, every(c.log_every) || numbers.step == 1);
-    if (every(c.eval_every)) {
+    if (every(c.eval_every) && (config_.source.built_in() || data_.validation_tokens() > 0)) {
       const bool all = numbers.step == c.steps && !config_.source.built_in();
       const int64_t tokens = all ? data_.validation_tokens() : c.eval_tokens;
       report.evaluation(numbers.step, evaluation = evaluate(tokens));

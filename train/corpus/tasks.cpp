@@ -255,10 +255,11 @@ std::vector<Task> make_tasks(const TaskConfig& config) {
 Conversation conversation_of(const Task& task) { return {{Role::user, task.question}, {Role::assistant, task.answer}}; }
 
 std::string task_lines(const TaskConfig& config) {
+  const std::vector<Task> tasks = make_tasks(config);
   Dice dice(config.seed, task_streams + 2 * task_kinds);
   std::vector<Conversation> all;
   if (!config.held_out) all = lives(config, dice);
-  for (const Task& task : make_tasks(config)) all.push_back(conversation_of(task));
+  for (const Task& task : tasks) all.push_back(conversation_of(task));
   shuffle(dice, all);
   std::string lines;
   for (const Conversation& conversation : all) lines += json_line(conversation) + "\n";

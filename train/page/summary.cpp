@@ -76,8 +76,8 @@ void look_for_divergence(const Run& run, Findings& out) {
   if (broken != run.steps.end()) {
     const auto count =
         std::count_if(run.steps.begin(), run.steps.end(), [](const StepLine& s) { return !std::isfinite(s.loss); });
-    out.push_back(fmt::format("The loss is not a number from step {} on ({} steps): the run diverged.", broken->step,
-                              with_commas(count)));
+    out.push_back(fmt::format("The loss is not a number in {} of the steps, first at step {}{}.", with_commas(count),
+                              broken->step, std::isfinite(run.steps.back().loss) ? "" : ": the run diverged"));
   }
   if (run.steps.size() < 20) return;
   double best = INFINITY, last = unknown;

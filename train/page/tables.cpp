@@ -40,8 +40,8 @@ std::string percent(double share) { return std::isfinite(share) ? fmt::format("{
 std::string data_of(const RunConfig& config) {
   if (config.source.built_in()) return "the built-in corpus";
   std::string names;
-  for (const auto& file : config.source.files) names += (names.empty() ? "" : ", ") + file.filename().string();
-  return names;
+  for (const auto& file : config.source.files) names += (names.empty() ? "" : ", ") + file.string();
+  return names + (config.source.conversations ? ", the answers of its conversations" : "");
 }
 
 // The text and the fields of both configurations, as rows.
@@ -55,6 +55,10 @@ std::vector<Row> configuration(const std::vector<Run>& runs) {
       rows[row++].values.push_back(run.config ? value : "");
     };
     put("data", data_of(config));
+    put("frozen", config.freeze.empty() ? "none" : fmt::format("{}", fmt::join(config.freeze, ", ")));
+    put("teacher", config.teacher
+                       ? fmt::format("{}, a share of {}", config.teacher->dir.string(), config.teacher->share)
+                       : "none");
     for (const Field& field : list_fields(config.model)) put(field.name, value_text(field.get()));
     for (const Field& field : list_fields(config.train)) put(field.name, value_text(field.get()));
   }
