@@ -118,8 +118,9 @@ class WholeLine(Folder):
         def resume(*flags):
             return call("train", "train", "--resume", "--out", run, "--steps", 5, *flags)
 
-        for flag, value, began in (("--domain", "games", "none"), ("--people", 7, "200"), ("--tokenizer", "chars", "bpe"),
-                                   ("--average", 0.9, "none"), ("--adapters", "all", "none")):
+        for flag, value, began in (("--domain", "games", "none"), ("--people", 7, "200"),
+                                   ("--tokenizer", "chars", "bpe"), ("--average", 0.9, "none"),
+                                   ("--adapters", "all", "none"), ("--adapter-alpha", 3, "16")):
             self.assertFails(resume(flag, value), f"{flag} {value}: the run began with {began}; --resume cannot change")
         for flags in (("--preset", "school"), ("--data", "x.txt"), ("--dense-twin",)):
             self.assertFails(resume(*flags), f"{flags[0]}: must not stand beside --resume")

@@ -58,9 +58,9 @@ int64_t least_state(const RunConfig& config) {
 }
 
 // What cannot change once a run has begun: its text, and what is kept beside the weights.
-constexpr std::string_view settled[] = {"tokenizer", "merged-vocab", "validation",  "corpus-bytes",
-                                        "people",    "corpus-seed",  "domain",      "optimizer",
-                                        "average",   "adapters",     "adapter-rank"};
+constexpr std::string_view settled[] = {"tokenizer", "merged-vocab", "validation",   "corpus-bytes",
+                                        "people",    "corpus-seed",  "domain",       "optimizer",
+                                        "average",   "adapters",     "adapter-rank", "adapter-alpha"};
 
 void check_settled(RunConfig begun, RunConfig now) {
   const auto compare = [&](const std::vector<Field>& before, const std::vector<Field>& after) {
