@@ -127,6 +127,11 @@ class WholeLine(Folder):
         self.assertFails(resume("--steps", 2), "--steps 2", "has done 3 already")
         self.assertEqual(before, (contents(run), (run / "metrics.jsonl").read_bytes()))
 
+    def test_a_domain_is_of_the_built_in_corpus(self):
+        text = self.dir / "text.txt"
+        text.write_text("the quick brown fox\n" * 200)
+        self.assertFails(train(self.dir / "run", "--data", text, "--domain", "games"), "--domain: is of the built-in")
+
     def test_a_start_that_failed_leaves_no_tokenizer_to_the_next(self):
         text = self.dir / "text.txt"
         text.write_text("abc\n")

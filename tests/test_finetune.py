@@ -159,6 +159,7 @@ class Finetune(Folder):
         self.assertFails(call("train", "finetune", "--tasks", "--model", self.base), "--out is required")
         self.assertFails(self.tune("a"), "no text", "--tasks")
         self.assertFails(self.tune("a", "--tasks", "--data", bad), "several texts")
+        self.assertFails(self.tune("a", "--data", bad, "--questions", 6), "--questions: must stand beside --tasks")
         self.assertFails(self.tune("a", "--data", self.dir / "none"), "none: no such file")
         self.assertFails(self.tune("a", "--tasks", "--layers", 3), "--layers: no such flag")
         self.assertFails(self.tune("a", "--tasks", "--freeze", "rooter"), "--freeze rooter: must be router")

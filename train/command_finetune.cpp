@@ -115,6 +115,7 @@ int run_finetune(int argc, char** argv) {
   apply(common);
   config.device = placed(place.device), config.out = out;
   validate(config.model);
+  check(material.tasks || app.count("--questions") == 0, "--questions: must stand beside --tasks, which asks them");
   check(!load_config(model).adapters.any(), "--model {}: has adapters already; ./run export makes them part of it",
         model);
   check(!config.model.adapters.any() || config.freeze.empty(),

@@ -160,6 +160,8 @@ int run_train(int argc, char** argv, bool demo) {
                           : "--data");
     check_settled(begun, config);
   }
+  check(data.empty() || app.count("--domain") == 0,
+        "--domain: is of the built-in corpus; must not stand beside --data");
   config.device = placed(place.device);
   if (dense) config.model = dense_twin(config.model);
   if (!data.empty()) config.source.files.assign(data.begin(), data.end());
