@@ -5,7 +5,7 @@
 #include <string>
 
 #include "infer/sampler.h"
-#include "tensor/error.h"
+#include "tests/scratch.h"
 
 using namespace switchyard;
 
@@ -32,12 +32,7 @@ void check_distribution(SamplerConfig config, const std::vector<float>& logits, 
 }
 
 std::string error_of(SamplerConfig config, const std::vector<float>& logits = {1}, std::vector<int32_t> history = {}) {
-  try {
-    Sampler(config).sample(logits, history);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
+  return switchyard::error_of([&] { Sampler(config).sample(logits, history); });
 }
 
 const std::vector<float> ten = logits_of({4, 1, 3, 2});  // probabilities 0.4 0.1 0.3 0.2

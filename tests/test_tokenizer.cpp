@@ -7,7 +7,7 @@
 #include <random>
 
 #include "nn/tokenizer.h"
-#include "tensor/error.h"
+#include "tests/scratch.h"
 
 using namespace switchyard;
 using nlohmann::json;
@@ -18,26 +18,7 @@ namespace {
 const std::string verse =
     "the cat sat on the mat. the cats' hats: that's what the cat's at!\n\nThe bat, 2024; the  rat.\n";
 
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no Error";
-}
-
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-struct TemporaryFolder {
-  std::filesystem::path path;
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "switchyard-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path); }
-};
 
 void write(const std::filesystem::path& path, std::string_view text) { std::ofstream(path, std::ios::binary) << text; }
 
@@ -122,12 +103,12 @@ TEST_CASE("tokenizer: chars, in order of code point") {
   CHECK(t.end_id() == 4);
   CHECK(t.encode("abé😀") == Ids{0, 1, 2, 3});
   CHECK(t.decode(Ids{3, 4, 2}) == "😀é");
-  CHECK(message_of([&] { t.encode("ab\u00E8"); }) ==
+  CHECK(error_of([&] { t.encode("ab\u00E8"); }) ==
         "U+00E8 'è' at byte 2: not one of the 4 characters of this vocabulary");
-  CHECK(contains(message_of([&] { t.encode("a\n"); }), "U+000A at byte 1"));
-  CHECK(contains(message_of([&] { t.encode("aé\xFF"); }), "the byte 0xFF at byte 3 is not UTF-8"));
-  CHECK(contains(message_of([&] { t.encode("a\xF0\x9F\x98"); }), "the byte 0xF0 at byte 1 is not UTF-8"));
-  CHECK(contains(message_of([] { Tokenizer::train_chars("ab\x80"); }), "the byte 0x80 at byte 2 is not UTF-8"));
+  CHECK(contains(error_of([&] { t.encode("a\n"); }), "U+000A at byte 1"));
+  CHECK(contains(error_of([&] { t.encode("aé\xFF"); }), "the byte 0xFF at byte 3 is not UTF-8"));
+  CHECK(contains(error_of([&] { t.encode("a\xF0\x9F\x98"); }), "the byte 0xF0 at byte 1 is not UTF-8"));
+  CHECK(contains(error_of([] { Tokenizer::train_chars("ab\x80"); }), "the byte 0x80 at byte 2 is not UTF-8"));
   CHECK(Tokenizer::train_chars("").vocab_size() == 1);
 }
 
@@ -148,7 +129,7 @@ TEST_CASE("tokenizer: bpe, the layout of the vocabulary") {
   CHECK(Tokenizer::train_bpe("a b 1", 5000).vocab_size() == 259);  // " 1" and " b"
   CHECK(Tokenizer::train_bpe(verse, 257).vocab_size() == 257);
   for (const int size : {256, 0, -1, Tokenizer::max_vocab_size + 1})
-    CHECK(contains(message_of([&] { Tokenizer::train_bpe(verse, size); }), "must be 257 to 1048576"));
+    CHECK(contains(error_of([&] { Tokenizer::train_bpe(verse, size); }), "must be 257 to 1048576"));
 }
 
 TEST_CASE("tokenizer: any bytes go there and back") {
@@ -168,8 +149,8 @@ TEST_CASE("tokenizer: the text never holds the separator") {
     CHECK(t.decode(ids) == "<|end|>");
     CHECK(t.bytes_of(t.end_id()).empty());
     for (const int id : {-1, t.vocab_size()}) {
-      CHECK(contains(message_of([&] { t.decode(Ids{id}); }), "must be 0 to"));
-      CHECK(contains(message_of([&] { t.bytes_of(id); }), "must be 0 to"));
+      CHECK(contains(error_of([&] { t.decode(Ids{id}); }), "must be 0 to"));
+      CHECK(contains(error_of([&] { t.bytes_of(id); }), "must be 0 to"));
     }
   }
 }
@@ -195,7 +176,7 @@ TEST_CASE("tokenizer: the ids of Hugging Face's library") {
 }
 
 TEST_CASE("tokenizer: a file holds everything") {
-  const TemporaryFolder folder;
+  const Scratch folder;
   const std::filesystem::path file = folder.path / "tokenizer.json";
   for (const Tokenizer& t : {Tokenizer::bytes(),
                              Tokenizer::train_chars("\"\\\n\t\x01\x7F"
@@ -211,8 +192,8 @@ TEST_CASE("tokenizer: a file holds everything") {
     CHECK(back.to_json() == t.to_json());
   }
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 1);  // no temporary file is left
-  CHECK(contains(message_of([&] { Tokenizer::bytes().save(folder.path / "no" / "t.json"); }), "cannot be written"));
-  CHECK(contains(message_of([&] { Tokenizer::bytes().save(folder.path); }), "cannot be written"));
+  CHECK(contains(error_of([&] { Tokenizer::bytes().save(folder.path / "no" / "t.json"); }), "cannot be written"));
+  CHECK(contains(error_of([&] { Tokenizer::bytes().save(folder.path); }), "cannot be written"));
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 1);
 }
 
@@ -243,10 +224,10 @@ TEST_CASE("tokenizer: other files of the same make") {
 
 TEST_CASE("tokenizer: files that are not in order") {
   const json good = json::parse(Tokenizer::train_bpe(verse, 260).to_json());
-  CHECK(message_of([&] { Tokenizer::from_json(good.dump()); }) == "no Error");
+  CHECK(error_of([&] { Tokenizer::from_json(good.dump()); }) == "no error");
   for (const auto& [change, expected] : bad_changes) {
     const std::string message =
-        message_of([&, patch = json::array({json::parse(change)})] { Tokenizer::from_json(good.patch(patch).dump()); });
+        error_of([&, patch = json::array({json::parse(change)})] { Tokenizer::from_json(good.patch(patch).dump()); });
     CAPTURE(change);
     CAPTURE(message);
     CHECK(contains(message, expected));
@@ -259,7 +240,7 @@ TEST_CASE("tokenizer: files of characters that are not in order") {
   const auto message = [&](const char* path, const json& value) {
     json file = good;
     file[json::json_pointer(path)] = value;
-    return message_of([&] { Tokenizer::from_json(file.dump()); });
+    return error_of([&] { Tokenizer::from_json(file.dump()); });
   };
   CHECK(contains(message("/model/vocab/ab", 4), "token \"ab\": must be one character"));
   CHECK(contains(message("/model/vocab/d", 3), "is given twice"));
@@ -269,17 +250,17 @@ TEST_CASE("tokenizer: files of characters that are not in order") {
 }
 
 TEST_CASE("tokenizer: files that are broken") {
-  const TemporaryFolder folder;
+  const Scratch folder;
   const std::filesystem::path file = folder.path / "t.json";
   const auto message = [&](std::string_view text) {
     write(file, text);
-    const std::string of_file = message_of([&] { Tokenizer::load(file); });
-    CHECK(of_file == file.string() + ": " + message_of([&] { Tokenizer::from_json(text); }));
+    const std::string of_file = error_of([&] { Tokenizer::load(file); });
+    CHECK(of_file == file.string() + ": " + error_of([&] { Tokenizer::from_json(text); }));
     return of_file;
   };
   CHECK(contains(message(""), "not JSON at byte 1"));
-  CHECK(contains(message_of([&] { Tokenizer::load(folder.path / "none.json"); }), "cannot be read"));
-  CHECK(contains(message_of([&] { Tokenizer::load(folder.path); }), "cannot be read"));
+  CHECK(contains(error_of([&] { Tokenizer::load(folder.path / "none.json"); }), "cannot be read"));
+  CHECK(contains(error_of([&] { Tokenizer::load(folder.path); }), "cannot be read"));
   CHECK(contains(message("null"), "must be a JSON object"));
   CHECK(contains(message("[]"), "must be a JSON object"));
   CHECK(contains(message("{}"), "the decoder must be Fuse"));
@@ -297,7 +278,7 @@ TEST_CASE("tokenizer: files that are broken") {
   // Cut anywhere, a good file is no longer JSON; with any byte changed it must not crash.
   const std::string good = Tokenizer::train_bpe(verse, 262).to_json();
   for (std::size_t size = 1; size + 1 < good.size(); size += 97)
-    CHECK(contains(message_of([&] { Tokenizer::from_json(good.substr(0, size)); }), "not JSON at byte"));
+    CHECK(contains(error_of([&] { Tokenizer::from_json(good.substr(0, size)); }), "not JSON at byte"));
   std::mt19937 random(4);
   for (int round = 0; round < 300; ++round) {
     std::string bad = good;
